@@ -1,0 +1,43 @@
+# `make setup` installs everything into .venv and node_modules; every other target depends on it and costs
+# nothing once it is done. FEDSILO_TORCH_INDEX names a package index of PyTorch builds (for CPU-only machines).
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: setup demo test lint check lock clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt requirements-torch.txt package-lock.json pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(shell grep -o '^uv==[0-9.]*' requirements.txt)
+	$(BIN)/python -m pip install --quiet --compile $(if $(FEDSILO_TORCH_INDEX),--index-url $(FEDSILO_TORCH_INDEX)) -r requirements-torch.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.txt
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	npm ci --silent
+	$(BIN)/python -m compileall -q app.py fedsilo stacks workloads || true
+	touch $@
+
+demo: setup
+	$(BIN)/fedsilo demo
+
+test: setup lint
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Resolve the pinned, hashed dependencies again after a change to pyproject.toml.
+lock: setup
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--no-emit-find-links --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.txt
+	npm install --package-lock-only --omit-lockfile-registry-resolved
+
+clean:
+	rm -rf $(VENV) node_modules cdk.out out

@@ -1,0 +1,32 @@
+"""The errors fedsilo raises on purpose. Each message says what, where, and what to do next.
+
+The command and the trainer print the message alone; any other exception is a defect and keeps its traceback.
+"""
+
+
+class FedsiloError(Exception):
+    """Base of all errors below; catching it never hides a defect."""
+
+
+class SpecError(FedsiloError):
+    """federation.yaml, run.json or a hyperparameter is not valid. One line a problem."""
+
+
+class HubError(FedsiloError):
+    """A queue or the bucket of the hub is missing, or does not answer in time."""
+
+
+class AccessError(FedsiloError):
+    """AWS denied a call. The message names who asked for what on which resource."""
+
+
+class MailError(FedsiloError):
+    """A mail is not what its notice says: digest, size, format, type, dtype or shape."""
+
+
+class RefusedError(FedsiloError):
+    """A party's part in a run was refused, by a policy or by the aggregator, with the reason."""
+
+
+class RunError(FedsiloError):
+    """A run can't go on: no quorum, aborted, or no word from the aggregator."""
