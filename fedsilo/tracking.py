@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from argparse import Namespace
+from types import TracebackType
 from typing import Any
 
 import boto3
@@ -47,7 +48,10 @@ def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | 
 
 
 class Tracker:
-    """Records parameters and metrics of one party's part in one run. ``experiment`` is the name to look under."""
+    """Records parameters and metrics of one party's part in one run, as a context manager.
+
+    ``experiment`` is the name to look under.
+    """
 
     def __init__(self, settings: Settings, run: Run, ledger: Ledger, parameters: dict[str, Any]) -> None:
         rank = 0 if settings.party == names.AGGREGATOR else settings.rank
@@ -69,7 +73,12 @@ class Tracker:
         self._ledger.metric(name, value, step)
         self._metrics.put((name, value, step, time.time()))
 
-    def close(self) -> None:
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Let SageMaker take what is left, for at most ``CLOSE_SECONDS``."""
         self._metrics.put(None)
         self._thread.join(CLOSE_SECONDS)
@@ -92,6 +101,7 @@ class Tracker:
         from sagemaker.core.experiments.run import Run as SageMakerRun
         from sagemaker.core.helper.session_helper import Session
 
+        logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
         boto_session = boto3.Session()
         session = Session(
             boto_session=boto_session,
