@@ -8,7 +8,7 @@ import pytest
 import torch
 from moto.server import ThreadedMotoServer
 
-from fedsilo.errors import SpecError
+from fedsilo.errors import HubError, SpecError
 from workloads.heart_disease import data
 
 HEADER = ",".join(data.COLUMNS)
@@ -164,9 +164,9 @@ def test_a_silos_own_bucket_serves_as_the_package_does(bucket: str, prefix: str,
 
 
 def test_what_a_bucket_lacks_is_named(bucket: str) -> None:
-    with pytest.raises(SpecError, match=r"s3://oslo-data/none/heart_disease.csv does not exist \(NoSuchKey\)"):
+    with pytest.raises(HubError, match=r"not found: read s3://oslo-data/none/heart_disease.csv by silo oslo"):
         data.load("oslo", "s3://oslo-data/none")
-    with pytest.raises(SpecError, match=r"s3://bergen-data/heart_disease.csv does not exist \(NoSuchBucket\)"):
+    with pytest.raises(HubError, match=r"not found: read s3://bergen-data/heart_disease.csv by silo oslo"):
         data.load("oslo", "s3://bergen-data")
     with pytest.raises(SpecError, match="neither `packaged` nor s3://bucket/prefix"):
         data.load("oslo", "s4://bergen-data")
