@@ -13,10 +13,9 @@ from typing import NamedTuple
 import boto3
 import numpy as np
 import torch
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
-from fedsilo.errors import AccessError, RunError, SpecError
+from fedsilo import aws
+from fedsilo.errors import SpecError
 
 FILE = "heart_disease.csv"
 """The object's name in a silo's own bucket."""
@@ -63,10 +62,10 @@ class Patients(NamedTuple):
 def load(silo: str, source: str) -> tuple[Patients, Patients]:
     """The training and the test set of ``silo``. ``source``: ``packaged``, or ``s3://bucket/prefix``.
 
-    Raises ``SpecError`` where there is no such file or it is malformed, naming line and column; ``AccessError`` where
-    AWS denies reading it; ``RunError`` where S3 does not answer.
+    Raises ``SpecError`` where no data is packaged for the silo, or the file is malformed, naming line and column; and
+    as ``aws.explained`` where the bucket can't be read.
     """
-    name, text = _read_packaged(silo) if source == "packaged" else _read_s3(source)
+    name, text = _read_packaged(silo) if source == "packaged" else _read_s3(silo, source)
     patients = parse(text, name)
     train, test = split(patients.labels.numpy())
     return (
@@ -187,24 +186,14 @@ def _read_packaged(silo: str) -> tuple[str, str]:
     return file.name, file.read_text()
 
 
-def _read_s3(source: str) -> tuple[str, str]:
+def _read_s3(silo: str, source: str) -> tuple[str, str]:
     bucket, _, prefix = source.removeprefix("s3://").partition("/")
     if not source.startswith("s3://") or not bucket:
         raise SpecError(f"data: {source!r} is neither `packaged` nor s3://bucket/prefix")
     key = f"{prefix.removesuffix('/')}/{FILE}" if prefix else FILE
     name = f"s3://{bucket}/{key}"
-    s3 = boto3.client("s3", config=Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard"}))
-    try:
-        content = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-    except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code in ("NoSuchKey", "NoSuchBucket"):
-            raise SpecError(f"{name} does not exist ({code}); put the silo's patients there") from None
-        if code in ("AccessDenied", "403"):
-            raise AccessError(f"s3:GetObject on {name} was denied: {error}") from None
-        raise RunError(f"{name} could not be read: {error}") from None
-    except BotoCoreError as error:
-        raise RunError(f"{name} could not be read: {error}") from None
+    with aws.explained(f"silo {silo}", f"read {name}", "the silo's bucket holds this object"):
+        content = boto3.client("s3", config=aws.config()).get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         return name, content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
