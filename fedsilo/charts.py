@@ -40,10 +40,8 @@ class Html(str):
 
 
 def el(tag: str, *children: object, **attributes: object) -> Html:
-    """An element. Children that are not ``Html`` are escaped; ``class_`` is ``class`` and ``a_b`` is ``a-b``."""
-    names = [name.rstrip("_").replace("_", "-") for name in attributes]
-    values = [html.escape(str(value)) for value in attributes.values()]
-    head = "".join(f' {name}="{value}"' for name, value in zip(names, values, strict=True))
+    """An element. Children that are not ``Html``, and all attributes, are escaped; ``class_`` is ``class``."""
+    head = "".join(f' {name.rstrip("_")}="{html.escape(str(value))}"' for name, value in attributes.items())
     return Html(f"<{tag}{head}>{join(children)}</{tag}>")
 
 
@@ -58,8 +56,10 @@ def clip(text: str, length: int = MAX_TEXT) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader: ``0.4 s``, ``41.2 s``, ``9 min 5 s``, ``1 h 12 min``."""
-    if seconds < 60:
+    """Seconds for a reader: ``40 ms``, ``0.4 s``, ``41.2 s``, ``9 min 5 s``, ``1 h 12 min``."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes, rest = divmod(round(seconds), 60)
     big, small = (f"{minutes} min", f"{rest} s") if minutes < 60 else (f"{minutes // 60} h", f"{minutes % 60} min")

@@ -27,6 +27,9 @@ MAX_LEAD = 300
 MARGIN = 3600.0
 """Seconds before the run's creation, and after the aggregator's last word, in which a party's times are believed."""
 
+MAX_TIME = 1e10
+"""The Unix time (in the year 2286) after which no time is believed."""
+
 NONE = "—"
 """What stands for a value that nobody recorded."""
 
@@ -114,7 +117,7 @@ def _read(party: str, raw: Mapping[str, Any]) -> _Line | None:
     value = _number(raw.get("value")) if kind == "metric" else 0.0
     if kind not in ("metric", "span", "event") or time is None or start is None or value is None:
         return None
-    if not 0 <= start <= time or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
+    if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
         return None
     silo = None if raw.get("silo") is None else str(raw["silo"])
     text = clip(str(raw.get("text") or ""), 300)
@@ -122,12 +125,13 @@ def _read(party: str, raw: Mapping[str, Any]) -> _Line | None:
 
 
 def _timestamp(text: object) -> float | None:
-    """The Unix time of an ISO 8601 text, UTC where it names no zone; None where it is not one."""
+    """The Unix time of an ISO 8601 text, UTC where it names no zone; None where it is not one that can be."""
     try:
         time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds <= MAX_TIME else None
 
 
 def _utc(time: float) -> str:
@@ -148,7 +152,7 @@ class _Story:
         read = [_read(party, _fields(raw)) for party, lines in record.lines.items() for raw in lines]
         lines = sorted((line for line in read if line is not None), key=lambda x: x.time)
         first = 0.0 if self.created is None else self.created - MARGIN
-        last = max((x.time for x in lines if x.party == AGGREGATOR), default=1e10) + MARGIN
+        last = max((x.time for x in lines if x.party == AGGREGATOR), default=MAX_TIME) + MARGIN
         self.lines = [x for x in lines if first <= x.start and x.time <= last]
         self.left_out = len(read) - len(self.lines)
         known = [] if self.created is None else [self.created]
@@ -170,6 +174,7 @@ class _Story:
         return clip(str(self.statuses[party].get("state") or ""), 40)
 
     def of(self, kind: str, party: str) -> list[_Line]:
+        """The party's lines of a kind."""
         return [line for line in self.lines if line.kind == kind and line.party == party]
 
     def metric(self, name: str) -> dict[int, float]:
@@ -186,14 +191,17 @@ class _Story:
         return {x.silo: x for x in self.of("metric", AGGREGATOR) if x.name == name and x.silo is not None}
 
     def local(self, name: str) -> dict[str, charts.Points]:
-        """A metric of each silo's training as (round, value). A line's step is an epoch: its time tells the round."""
+        """A metric of each silo's training as (round, value), for the rounds that the aggregator knows of.
+
+        The step of such a line is an epoch; the round is that of the span in which the silo last began to train.
+        """
         found: dict[str, charts.Points] = {}
         for silo in self.silos:
             points, current = dict[int, float](), None
             for line in sorted(self.of("span", silo) + self.of("metric", silo), key=lambda x: x.start):
                 if line.kind == "span" and line.name == "train":
                     current = line.round
-                elif line.name == name and current is not None:
+                elif line.name == name and current in self.rounds:
                     points[current] = line.value
             if points:
                 found[silo] = sorted((float(x), y) for x, y in points.items())
@@ -245,9 +253,9 @@ def _header(story: _Story) -> Html:
     part, silos = "finished" if story.over else "taking part", len(story.silos)
     scores = [("test AUC", "Test:AUC"), ("accuracy", "Test:Accuracy"), ("loss", "Test:Loss")]
     told = ", ".join(f"{name} {_value(story.last(key))}" for name, key in scores if story.last(key) is not None)
-    why = "; ".join(part for part in (reason, unknown) if part)
+    why = "; ".join(filter(None, (reason, unknown)))
     what = f"{rounds} in {duration(story.seconds)}, {story.stayed} of {silos} silos {part}"
-    sentence = (f": {why}. " if why else ": ") + "; ".join(part for part in (what, told) if part) + "."
+    sentence = (f": {why}. " if why else ": ") + "; ".join(filter(None, (what, told))) + "."
     problems = [el("li", el("b", party), text) for party, text in story.problems()]
     tone = "open" if not story.over else "good" if story.outcome == "Finished" else "bad"
 
@@ -275,7 +283,7 @@ def _curves(story: _Story) -> Html:
     flagged = [float(x) for x, closing in story.closings.items() if closing.notable]
     if not story.rounds:
         return _section("Learning", el("p", "No round was closed, and no metric of the global model recorded."))
-    figures = []
+    figures, greys = [], list[str]()
     for name, metric, own, most, better in (
         ("Test AUC", "Test:AUC", "Validation:AUC", 1.0, "higher is better"),
         ("Test loss", "Test:Loss", "Training:Loss", float("inf"), "lower is better"),
@@ -283,14 +291,16 @@ def _curves(story: _Story) -> Html:
         points = [(float(x), y) for x, y in story.metric(metric).items()]
         title = el("figcaption", el("b", name), f" of the global model; {better}")
         if points:
-            ends = f"from {_value(points[0][1])} to {_value(points[-1][1])}"
-            told = f"{metric} over {len(points)} rounds, {ends}; behind it {own} of each silo. {better.capitalize()}."
-            drawing = charts.line_chart(f"{name} by round", told, points, story.local(own), flagged, most)
+            behind = story.local(own)
+            told = f"{metric} of the global model over {len(points)} rounds, from {_value(points[0][1])} to "
+            told += f"{_value(points[-1][1])}; {better}. Behind it {own} of {len(behind)} silos."
+            greys += [own] if behind else []
+            drawing = charts.line_chart(f"{name} by round", told, points, behind, flagged, most)
         else:
             drawing = el("p", f"No {metric} was recorded.")
         figures.append(el("figure", title, drawing))
-    notes = "Grey: each silo's own model after its local training (Validation:AUC, Training:Loss)."
-    notes += f" Triangles: {len(flagged)} rounds closed without all silos." if flagged else ""
+    notes = [f"Grey: {' and '.join(greys)} of each silo's own model after its local training."] if greys else []
+    notes += [f"Triangles: {len(flagged)} rounds closed without all silos."] if flagged else []
 
     names = ("Test:AUC", "Test:Loss", "Test:Accuracy")
     columns = [story.metric(name) for name in names]
@@ -304,7 +314,7 @@ def _curves(story: _Story) -> Html:
     return _section(
         "Learning",
         el("div", *figures, class_="pair"),
-        el("p", notes, class_="note"),
+        el("p", " ".join(notes), class_="note"),
         el("details", el("summary", "The rounds in numbers"), table),
     )
 
@@ -390,9 +400,10 @@ def _events(story: _Story) -> Html:
         rows.append([_utc(first.time), f"{first.time - story.start:.1f}", first.party, rounds, told])
     full = sum(not closing.notable for closing in story.closings.values())
     notes = [f"Not listed: {full} rounds that closed with all silos."] if full else []
+    notes += [] if groups else ["Nothing else was noted."]
     notes += [f"{len(groups) - MAX_EVENTS} later rows are left out."] if len(groups) > MAX_EVENTS else []
     table = _table("In the order of time", ["Time", "After (s)", "Party", "Round", "What"], rows)
-    return _section("Events", table if rows else "", el("p", " ".join(notes) or "", class_="note"))
+    return _section("Events", table if rows else "", el("p", " ".join(notes), class_="note"))
 
 
 def _settings(story: _Story) -> Html:
