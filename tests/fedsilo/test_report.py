@@ -67,29 +67,37 @@ def metric(name: str, value: float, step: int, time: float, **more: str) -> dict
     return {"kind": "metric", "time": time, "name": name, "value": value, "step": step, **more}
 
 
+def event(name: str, round_idx: int, time: float, text: str) -> dict[str, Any]:
+    return {"kind": "event", "time": time, "name": name, "round": round_idx, "text": text}
+
+
 def record(rounds: int, dead_from: int | None = None) -> RunRecord:
     """A finished run of 2 s a round with 2 epochs each; long-beach is never heard of from round ``dead_from`` on."""
     lines: dict[str, list[dict[str, Any]]] = {party: [] for party in ["aggregator", *SILOS]}
-    for k in range(rounds):
+    aggregator = lines["aggregator"]
+    for k in range(rounds + 1):
         opened, closed = START + 2 * k, START + 2 * k + 1.5
         present = SILOS if dead_from is None or k < dead_from else SILOS[:3]
+        aggregator += [event("opened", k, opened, "4 silos")]
+        for name, value in (("Test:AUC", 0.875), ("Test:Loss", 0.4321), ("Test:Accuracy", 0.8125)) if k else ():
+            aggregator += [metric(name, value, k, closed)]
+            aggregator += [metric(name, value - 0.01, k, closed, silo=silo) for silo in present]
+        if k == rounds:
+            break
         for silo in present:
             lines[silo] += [span("train", opened, opened + 1, k), span("mail", opened + 1, opened + 1.1, k)]
             lines[silo] += [span("wait", opened + 1.1, closed, k)]
-            lines[silo] += [metric("Validation:AUC", 0.6 + e / 10, 2 * k + e, opened + 0.4 + e / 2) for e in (0, 1)]
-        missing = "; missing long-beach" if len(present) < 4 else ""
-        text = f"closed with {len(present)} of 4{missing}"
-        aggregator = lines["aggregator"]
-        aggregator += [{"kind": "event", "time": closed, "name": "round_closed", "round": k, "text": text}]
+            lines[silo] += [
+                metric("Validation:AUC", 0.4 + e / 10 + k % 9 / 100, 2 * k + e, opened + 0.4 + e / 2) for e in (0, 1)
+            ]
+        if len(present) < 4:
+            aggregator += [event("deadline", k, closed, "closed with 3; missing long-beach")]
         aggregator += [span("wait", opened, closed, k), span("aggregate", closed, closed + 0.1, k)]
-        for name, value in (("Test:AUC", 0.875), ("Test:Loss", 0.4321), ("Test:Accuracy", 0.8125)):
-            aggregator += [metric(name, value, k, closed + 0.2)]
-            aggregator += [metric(name, value - 0.01, k, closed + 0.2, silo=silo) for silo in present]
     statuses: dict[str, Any] = {
-        party: {"party": party, "state": "FINISHED", "round": rounds - 1, "reason": "", "experiment": f"heart-{party}"}
+        party: {"party": party, "state": "FINISHED", "round": rounds, "reason": "", "experiment": f"heart-{party}"}
         for party in lines
     }
-    statuses["cleveland"]["train_samples"] = 199
+    statuses["cleveland"]["parameters"] = {"train data size": 199}
     if dead_from is not None:
         statuses["long-beach"].update(state="TRAINING", round=dead_from)
     run = {
@@ -109,12 +117,13 @@ def record(rounds: int, dead_from: int | None = None) -> RunRecord:
 
 def test_a_finished_run_opens_with_its_outcome() -> None:
     text = Page(render(record(20))).text
-    told = "20 of 20 rounds in 39.7 s, 4 of 4 silos finished; test AUC 0.875, accuracy 0.812, loss 0.432."
+    told = "20 of 20 rounds in 41.5 s, 4 of 4 silos finished; test AUC 0.875, accuracy 0.812, loss 0.432."
     assert f"Finished: {told}" in text
     assert "2026-11-22 08:15:00 UTC" in text
     assert "heart-aggregator (aggregator)" in text
     assert "lr0.01" in text
-    assert "Not listed: 20 rounds that closed with all silos." in text
+    assert "Not listed: openings and closings of rounds (21)." in text
+    assert "best 0.875 after 1 rounds" in text
 
 
 def test_silos_show_their_last_scores_and_samples() -> None:
@@ -132,24 +141,47 @@ def test_a_dead_silo_is_named_and_the_rounds_without_it_are_marked() -> None:
     page = Page(render(record(10, dead_from=4)))
     assert "3 of 4 silos finished" in page.text
     assert "No word after 7.5 s, last state TRAINING in round 4." in page.text
-    assert "Training, no word since, scores of round 3" in page.text
-    assert "closed with 3 of 4; missing long-beach (6 times)" in page.text
+    assert "Training, no word since, scores after 3 rounds" in page.text
+    assert "Deadline: closed with 3; missing long-beach (6 times)" in page.text
+    assert "7 rounds after which not all silos evaluated the model" in page.text
     assert page.count("mark closed") == 6 + 1
     assert page.count("mark lost") == 1 + 1
 
 
+def test_a_heartbeat_is_a_word() -> None:
+    dead = record(10, dead_from=4)
+    dead.statuses["long-beach"]["heartbeat"] = "2026-11-22T08:15:11.250Z"
+    assert "No word after 11.2 s, last state TRAINING" in Page(render(dead)).text
+
+
+@pytest.mark.parametrize(("text", "marks"), [("closed with 3 of 4; missing hungary", 1 + 1), ("closed with 4 of 4", 0)])
+def test_a_closing_that_tells_its_counts_is_marked_where_silos_are_missing(text: str, marks: int) -> None:
+    told = record(3)
+    told.lines["aggregator"] += [event("round_closed", 1, START + 3.5, text)]
+    assert Page(render(told)).count("mark closed") == marks
+
+
+def test_a_round_that_was_closed_counts_as_done() -> None:
+    lines = {"aggregator": [event("opened", 0, START, ""), event("deadline", 0, START + 60, "closed with 3")]}
+    assert "1 of 20 rounds in 1 min," in Page(render(RunRecord(record(20).run, {}, lines))).text
+
+
 def test_a_failed_run_gives_its_reason_first() -> None:
+    no_quorum = {"state": "FAILED", "reason": "no quorum in round 0: missing hungary"}
     failed = RunRecord(
         run=record(20).run,
         statuses={
-            "aggregator": {"state": "FAILED", "reason": "no quorum in round 0: missing hungary"},
+            "aggregator": no_quorum,
+            "cleveland": no_quorum,
+            "switzerland": no_quorum,
             "hungary": {"state": "REFUSED", "reason": "policy.max_rounds: 20 is more than 10"},
         },
         lines={"aggregator": [span("wait", START + 1, START + 61, 0)]},
     )
     text = Page(render(failed)).text
     assert "Failed: no quorum in round 0: missing hungary. 0 of 20 rounds in 1 min 1 s, 0 of 4 silos finished." in text
-    assert "Refused: policy.max_rounds: 20 is more than 10" in text
+    assert "hungaryRefused: policy.max_rounds: 20 is more than 10" in text
+    assert "cleveland, switzerlandFailed for the same reason." in text
     assert "No round was closed" in text
 
 
@@ -182,7 +214,7 @@ def test_500_rounds_stay_small_and_the_page_says_what_it_sums_up(dead_from: int 
     assert len(page.encode()) < 400_000
     text = Page(page).text
     assert "spans are too many to draw one by one: each column stands for 4.2 s" in text
-    assert re.search(r"4990\.8750\.4320\.812\d of 4999\.5", text)  # the last row of the table of rounds
+    assert re.search(r"5000\.8750\.4320\.812[34] of 4\d+\.\d", text)  # the last row of the table
 
 
 def test_the_page_loads_and_runs_nothing() -> None:
@@ -216,8 +248,8 @@ def test_an_attribute_is_escaped_as_text_is() -> None:
 
 def test_a_silo_can_not_speak_for_the_global_model() -> None:
     forged = record(3)
-    forged.lines["hungary"] += [metric("Test:AUC", 0.999, 2, START + 6)]
-    forged.lines["hungary"] += [metric("Test:AUC", 0.999, 2, START + 6, silo="cleveland")]
+    forged.lines["hungary"] += [metric("Test:AUC", 0.999, 3, START + 8)]
+    forged.lines["hungary"] += [metric("Test:AUC", 0.999, 3, START + 8, silo="cleveland")]
     assert "0.999" not in render(forged)
 
 
@@ -232,7 +264,7 @@ def test_lines_that_make_no_sense_are_left_out_and_counted() -> None:
     ]
     text = Page(render(odd)).text
     assert "leaves out 5 lines" in text
-    assert "3 of 3 rounds in 5.7 s" in text
+    assert "3 of 3 rounds in 7.5 s" in text
 
 
 @pytest.mark.parametrize("time", [1e11, 1e300, -5.0])
@@ -245,16 +277,17 @@ def test_times_that_can_not_be_leave_the_run_without_a_start(time: float, create
 
 
 def test_an_epoch_belongs_to_the_round_in_which_it_was_trained() -> None:
-    hints = [text for tag, text in Page(render(record(3))).texts if tag == "title" and text.startswith("Round 2\n")]
-    assert hints[0].splitlines() == ["Round 2", "global: 0.875", *(f"{silo}: 0.700" for silo in SILOS)]
+    hints = [
+        text for tag, text in Page(render(record(3))).texts if tag == "title" and text.startswith("2 rounds done\n")
+    ]
+    assert hints[0].splitlines() == ["2 rounds done", "global: 0.875", *(f"{silo}: 0.510" for silo in SILOS)]
 
 
 def test_a_silo_can_not_make_up_rounds() -> None:
     told = record(3)
     told.lines["hungary"] += [span("train", START + 5, START + 5.1, 10**6)]
     told.lines["hungary"] += [metric("Validation:AUC", 0.1, 9, START + 5.2)]
-    assert Page(render(told)).text.count("Round 1000000") == 0
-    assert max(float(text) for tag, text in Page(render(told)).texts if tag == "text" and text.isdigit()) == 2
+    assert max(float(text) for tag, text in Page(render(told)).texts if tag == "text" and text.isdigit()) == 3
 
 
 def test_rendering_changes_nothing_and_repeats() -> None:
@@ -270,7 +303,7 @@ JSON = st.recursive(
     max_leaves=3,
 )
 TIMES = st.floats(START, START + 100) | JSON
-NAMES = st.sampled_from(["Test:AUC", "Test:Loss", "Validation:AUC", "Training:Loss", "train", "round_closed"])
+NAMES = st.sampled_from(["Test:AUC", "Test:Loss", "Validation:AUC", "Training:Loss", "train", "round_closed", "opened"])
 LINES = st.fixed_dictionaries(
     {},
     optional={
