@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import ClientError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -253,12 +254,12 @@ class Mailbox:
 
     def _fetch(self, notice: Notice, path: Path) -> None:
         with self._explained(f"read {self.settings.bucket}/{notice.key}"):
-            if notice.size < PART_BYTES:
-                body = self._s3.get_object(Bucket=self.settings.bucket, Key=notice.key)["Body"]
-                path.write_bytes(body.read(notice.size + 1))
-                body.close()
-            else:
-                self._s3.download_file(self.settings.bucket, notice.key, str(path), Config=_TRANSFER)
+            try:
+                self._download(notice, path)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                    raise MailError(f"{notice.key} by {notice.address.sender} is not there") from error
+                raise
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != notice.digest:
@@ -267,6 +268,22 @@ class Mailbox:
                 f"{notice.digest[:12] or 'nothing'}…: it was changed or cut short on the way"
             )
 
+    def _download(self, notice: Notice, path: Path) -> None:
+        """Never more than the notice says: an object may be larger than its sender admits."""
+        place = {"Bucket": self.settings.bucket, "Key": notice.key}
+        if notice.size < PART_BYTES:
+            body = self._s3.get_object(**place)["Body"]
+            path.write_bytes(body.read(notice.size + 1))
+            body.close()
+            return
+        size = self._s3.head_object(**place)["ContentLength"]
+        if size != notice.size:
+            raise MailError(
+                f"{notice.key} by {notice.address.sender} is {size:,} bytes, its notice says {notice.size:,}: it was "
+                "changed or cut short on the way"
+            )
+        self._s3.download_file(**place, Filename=str(path), Config=_TRANSFER)
+
     def _read_notice(self, message: "MessageTypeDef") -> Notice | None:
         try:
             body = json.loads(message["Body"])
@@ -274,7 +291,7 @@ class Mailbox:
             address = names.MailAddress.parse(key)
             if address is None or size < 0:
                 raise ValueError(key)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):  # OverflowError: int(Infinity)
             log.warning("dropped a notice that is none: %.80s", message.get("Body", ""))
             return None
         if address.run != self.keys.run:
@@ -350,7 +367,7 @@ def _read(path: Path, notice: Notice) -> Mail:
                 groups.setdefault(group, OrderedDict())[name] = file.get_tensor(key)
     except SafetensorError as error:
         raise MailError(f"{where} is not a safetensors file: {error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
         raise MailError(f"{where} has no readable header: {error}") from error
     if notice.address.receiver == names.EVERYONE and round_idx != notice.address.seq:
         raise MailError(f"{where} says that it is of round {round_idx}")
