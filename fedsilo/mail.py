@@ -15,13 +15,14 @@ import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -37,6 +38,9 @@ PART_BYTES = 16 * 2**20
 
 HEADER_BYTES = 2**20
 """What a mail may have beside its tensors: names, shapes and fields."""
+
+READ_ATTEMPTS = 5
+"""Tries of reading one answer of S3 to its end, as many as boto3's own transfers make."""
 
 LONG_POLL_SECONDS = 20
 """SQS's longest wait for a message; a party that waits makes one call in this time."""
@@ -270,19 +274,31 @@ class Mailbox:
 
     def _download(self, notice: Notice, path: Path) -> None:
         """Never more than the notice says: an object may be larger than its sender admits."""
-        place = {"Bucket": self.settings.bucket, "Key": notice.key}
         if notice.size < PART_BYTES:
-            body = self._s3.get_object(**place)["Body"]
-            path.write_bytes(body.read(notice.size + 1))
-            body.close()
+            path.write_bytes(self._read_object(notice.key, notice.size + 1))
             return
-        size = self._s3.head_object(**place)["ContentLength"]
+        size = self._s3.head_object(Bucket=self.settings.bucket, Key=notice.key)["ContentLength"]
         if size != notice.size:
             raise MailError(
                 f"{notice.key} by {notice.address.sender} is {size:,} bytes, its notice says {notice.size:,}: it was "
                 "changed or cut short on the way"
             )
-        self._s3.download_file(**place, Filename=str(path), Config=_TRANSFER)
+        self._s3.download_file(self.settings.bucket, notice.key, str(path), Config=_TRANSFER)
+
+    def _read_object(self, key: str, most: int, attempts: int = READ_ATTEMPTS) -> bytes:
+        """The object's first ``most`` bytes. The client tries a call again, but not the reading of its answer."""
+        answer = self._s3.get_object(Bucket=self.settings.bucket, Key=key)
+        expected = min(answer["ContentLength"], most)
+        try:
+            with closing(answer["Body"]) as stream:
+                body = stream.read(most)
+            if len(body) < expected:
+                raise IncompleteReadError(actual_bytes=len(body), expected_bytes=expected)
+        except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            if attempts == 1:
+                raise
+            return self._read_object(key, most, attempts - 1)
+        return body
 
     def _read_notice(self, message: "MessageTypeDef") -> Notice | None:
         try:
