@@ -3,12 +3,12 @@
 import http.server
 import json
 import threading
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import boto3
 import pytest
+import requests
 import torch
 
 from fedsilo import aws, emulator, local, names
@@ -63,6 +63,23 @@ def test_bad_answers_for_a_while_are_ridden_out(hub: Hub, monkeypatch: pytest.Mo
         assert aggregator.receive(0) == [], "a call that was tried again sent once"
 
 
+def test_a_connection_that_breaks_in_the_middle_of_a_mail_is_not_the_senders_fault(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"model": {"w": torch.rand(100_000)}}
+    with FaultyProxy(hub.endpoint) as proxy:
+        silo = hub.mailbox("cleveland")
+        silo.send(AGGREGATOR, "update", 0, {}, small)
+        silo.send(AGGREGATOR, "update", 1, {}, LARGE)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        aggregator = hub.mailbox(AGGREGATOR)
+        notices = aggregator.receive(0)
+        for notice, sent in zip(notices, (small, LARGE), strict=True):
+            proxy.cut_next(2)
+            assert aggregator.open(notice).groups["model"]["w"].equal(sent["model"]["w"])
+            assert proxy._to_cut == 0
+
+
 def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyProxy(hub.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
@@ -98,7 +115,7 @@ def always(status: int, body: str) -> Iterator[str]:
     """An endpoint that gives every call the same answer."""
 
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802
+        def do_GET(self) -> None:
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -131,14 +148,14 @@ def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with (
-        pytest.raises(AccessError, match="^me found no AWS credentials for list it; set AWS_PROFILE, or give the pod"),
+        pytest.raises(AccessError, match=r"^me found no AWS credentials for list it; set AWS_PROFILE, or give the pod"),
         aws.explained("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("s3", config=aws.config(1)).list_buckets()
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
     with (
-        pytest.raises(AccessError, match="^me has no AWS Region for list it; set AWS_REGION$"),
+        pytest.raises(AccessError, match=r"^me has no AWS Region for list it; set AWS_REGION$"),
         aws.explained("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("sqs")
@@ -175,8 +192,7 @@ def guarded() -> Iterator[tuple[str, Settings]]:
             ]
             policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
             iam.put_user_policy(UserName="cleveland", PolicyName="trainer", PolicyDocument=policy)
-            reset = urllib.request.Request(f"{own.endpoint}/moto-api/reset-auth", b"0", {"Content-Type": "text/plain"})
-            urllib.request.urlopen(reset).close()  # noqa: S310
+            requests.post(f"{own.endpoint}/moto-api/reset-auth", b"0", timeout=60).raise_for_status()
             patch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
             patch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
             patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys it has seen first
@@ -210,7 +226,7 @@ def test_a_user_that_aws_does_not_know_is_told_to_renew_its_credentials(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
     with (
-        pytest.raises(AccessError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) for list it"),
+        pytest.raises(AccessError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) for "),
         aws.explained("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("s3").list_objects_v2(Bucket=guarded[1].bucket)

@@ -318,7 +318,7 @@ def test_an_object_larger_than_its_notice_says_is_not_downloaded_whole(
             received.append(int(http_response.headers.get("Content-Length", 0)))
 
     aggregator._s3.meta.events.register("needs-retry.s3.GetObject", lambda response, **_: count(response[0]))
-    with pytest.raises(MailError, match="000007-update.* changed or cut short"):
+    with pytest.raises(MailError, match=r"000007-update.* changed or cut short"):
         aggregator.open(replace(notice, size=claimed))
     assert claimed < PART_BYTES or received == [], "nothing was asked for"
     assert spooled(aggregator) == []
@@ -342,7 +342,7 @@ def test_a_notice_of_a_mail_that_is_not_there_is_the_senders_fault(silo: Mailbox
     notice = put(silo, b"x")
     aws.s3("us-east-1").delete_object(Bucket=silo.settings.bucket, Key=notice.key)
     for size in (1, PART_BYTES + 1):
-        with pytest.raises(MailError, match="000007-update.* by cleveland is not there"):
+        with pytest.raises(MailError, match=r"000007-update.* by cleveland is not there"):
             aggregator.open(replace(notice, size=size))
 
 
