@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from fedsilo.errors import FedsiloError, SpecError
 
@@ -81,7 +82,7 @@ def main() -> None:
     try:
         app()
     except FedsiloError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        Console(stderr=True).print(Text("error: ", "red").append(str(error), "default"), soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         Console(stderr=True).print("interrupted; nothing is left running")
@@ -95,7 +96,7 @@ def _interrupt(signum: int, frame: FrameType | None) -> None:
 def _members(silos: str, known: list[str]) -> list[str]:
     if not silos:
         return known
-    if silos.isdigit():
+    if silos.isdecimal():
         if not 1 <= int(silos) <= len(known):
             raise SpecError(f"--silos: {silos} is not between 1 and the federation's {len(known)}")
         return known[: int(silos)]
