@@ -215,6 +215,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._open = notice
         self._evaluations = {}
         self._comm.wake_at = time.monotonic() + self._run.deadline_seconds
+        self._ledger.event("opened", round_idx, f"{len(self._run.silos) - len(self._refused)} silos")
         self._show("FINISHING" if round_idx == self.round_num else "TRAINING")
 
     def _close_round_if_complete(self) -> None:
@@ -269,7 +270,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
     # --- silos
 
     def _sender(self, message: Message) -> str:
-        return self._run.silos[message.get_sender_id() - 1]
+        return str(self._run.silos[message.get_sender_id() - 1])
 
     def _answering(self) -> set[str]:
         if self._open is None:

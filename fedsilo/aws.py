@@ -30,12 +30,12 @@ _DENIED = {"AccessDenied", "AccessDeniedException", "403", "Forbidden", "Unautho
 _STALE = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"}
 
 
-def config() -> Config:
+def config(attempts: int = ATTEMPTS) -> Config:
     """The limits above; checksums only where a call requires one, because every mail carries its own SHA-256."""
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
-        retries={"mode": "standard", "total_max_attempts": ATTEMPTS},
+        retries={"mode": "standard", "total_max_attempts": attempts},
         max_pool_connections=POOL_CONNECTIONS,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",

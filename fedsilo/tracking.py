@@ -10,6 +10,7 @@ import queue
 import threading
 import time
 from argparse import Namespace
+from types import TracebackType
 from typing import Any
 
 import boto3
@@ -21,6 +22,12 @@ from fedsilo.settings import Settings
 
 CLOSE_SECONDS = 30.0
 """How long the end of a run may wait for SageMaker to take what is left."""
+
+RETRY_SECONDS = 15.0
+"""How long after a failure the run is opened again; until then metrics are kept in memory."""
+
+ATTEMPTS = 3
+"""Tries of one call, fewer than mail's: what is lost here is in the ledger too."""
 
 SDK_CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
 """Without this the SDK reports account, version and call to a bucket of AWS's."""
@@ -47,7 +54,10 @@ def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | 
 
 
 class Tracker:
-    """Records parameters and metrics of one party's part in one run. ``experiment`` is the name to look under."""
+    """Records parameters and metrics of one party's part in one run, as a context manager.
+
+    ``experiment`` is the name to look under.
+    """
 
     def __init__(self, settings: Settings, run: Run, ledger: Ledger, parameters: dict[str, Any]) -> None:
         rank = 0 if settings.party == names.AGGREGATOR else settings.rank
@@ -57,6 +67,7 @@ class Tracker:
         self._parameters = parameters
         self._failures = 0
         self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
         ledger.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
         self._thread = threading.Thread(target=self._record, name="tracking", daemon=True)
         self._thread.start()
@@ -69,16 +80,30 @@ class Tracker:
         self._ledger.metric(name, value, step)
         self._metrics.put((name, value, step, time.time()))
 
-    def close(self) -> None:
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """Let SageMaker take what is left, for at most ``CLOSE_SECONDS``."""
+        self._closing.set()
         self._metrics.put(None)
         self._thread.join(CLOSE_SECONDS)
         if self._thread.is_alive():
             self._fail(f"SageMaker did not take the last metrics within {CLOSE_SECONDS:g} s")
 
     def _record(self) -> None:
+        while True:
+            try:
+                run = self._open_run()
+                break
+            except Exception as error:
+                self._fail(f"experiment {self.experiment}: {error}")
+                if self._closing.wait(RETRY_SECONDS):
+                    return
         try:
-            with self._open_run() as run:
+            with run:
                 run.log_parameters(self._parameters)
                 for name, value, step, timestamp in iter(self._metrics.get, None):
                     try:
@@ -92,11 +117,12 @@ class Tracker:
         from sagemaker.core.experiments.run import Run as SageMakerRun
         from sagemaker.core.helper.session_helper import Session
 
+        logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
         boto_session = boto3.Session()
         session = Session(
             boto_session=boto_session,
-            sagemaker_client=boto_session.client("sagemaker", config=aws.config()),
-            sagemaker_metrics_client=boto_session.client("sagemaker-metrics", config=aws.config()),
+            sagemaker_client=boto_session.client("sagemaker", config=aws.config(ATTEMPTS)),
+            sagemaker_metrics_client=boto_session.client("sagemaker-metrics", config=aws.config(ATTEMPTS)),
             sagemaker_config=SDK_CONFIG,
         )
         return SageMakerRun(experiment_name=self.experiment, run_name=self._run_name, sagemaker_session=session)
