@@ -6,6 +6,7 @@ from which an aggregator that was started again goes on.
 """
 
 import logging
+import math
 import statistics
 import time
 from argparse import Namespace
@@ -133,11 +134,8 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
     def process_online_status(self, client_status: str, msg_params: Message) -> None:
         """A silo has come, or come back, or shows that it is still there."""
         silo = self._sender(msg_params)
-        samples = msg_params.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
-        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-            self._refuse(silo, f"declares {samples!r:.40} training samples")
+        if not self._take_samples(silo, msg_params):
             return
-        self._samples[silo] = samples
         if self._open is None:
             self._present.add(silo)
             self._statistics[silo] = msg_params.get("statistics") or {}
@@ -174,11 +172,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         if self._open is None or round_idx != self.args.round_idx or silo in self._answering():
             self._ledger.event("late", self.args.round_idx, f"{silo} answered round {round_idx}; dropped")
             return
-        declared, samples = self._samples.get(silo), msg_params.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
-        if samples != declared:
-            self._refuse(silo, f"counts {samples!r:.40} samples in its update, but had declared {declared}")
-            return
-        if not self._take_evaluation(silo, msg_params):
+        if not self._take_samples(silo, msg_params) or not self._take_evaluation(silo, msg_params):
             return
         try:
             with self._ledger.span("aggregate", round_idx):
@@ -309,6 +303,16 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         message.add_params(ROUND, self.args.round_idx)
         self.send_message(message)
 
+    def _take_samples(self, silo: str, message: Message) -> bool:
+        samples = message.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            self._refuse(silo, f"declares {samples!r:.40} training samples")
+            return False
+        if self._samples.setdefault(silo, samples) != samples:
+            self._refuse(silo, f"declares {samples} training samples, but had declared {self._samples[silo]}")
+            return False
+        return True
+
     def _weight(self, silo: str) -> int:
         """The silo's sample count, capped."""
         cap = int(WEIGHT_CAP * statistics.median(self._samples.values()))
@@ -320,6 +324,8 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
 
     def _take_evaluation(self, silo: str, message: Message) -> bool:
         sums: Sums = message.get("evaluation") or {}
+        if not sums:  # a silo without a test set
+            return True
         if _added(next(iter(self._evaluations.values()), {}), sums) is None:
             self._refuse(silo, "its evaluation is not finite, or not that of the others")
             return False
@@ -335,11 +341,11 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         for silo, sums in sorted(self._evaluations.items()):
             if self.aggregator.test_global is None:
                 totals = _added(totals, sums) or totals
-            if sums and round_idx:
-                for name, value in aggregator.metrics(sums).items():
+            if round_idx:
+                for name, value in _finite_metrics(aggregator, sums).items():
                     self._ledger.metric(name, value, round_idx, silo=silo)
         if totals and round_idx:
-            metrics = aggregator.metrics(totals)
+            metrics = _finite_metrics(aggregator, totals)
             for name, value in metrics.items():
                 self._tracker.log_metric(name, value, round_idx)
             self._ledger.status(metrics=metrics)
@@ -352,6 +358,11 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             refused=self._refused,
             **({"state": state} if state else {}),
         )
+
+
+def _finite_metrics(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
+    """The metrics of the sums, without those that they don't determine (the AUC of a set with one class)."""
+    return {name: value for name, value in aggregator.metrics(sums).items() if math.isfinite(value)}
 
 
 def _added(totals: Sums, sums: Sums) -> Sums | None:

@@ -40,10 +40,8 @@ class Html(str):
 
 
 def el(tag: str, *children: object, **attributes: object) -> Html:
-    """An element. Children that are not ``Html`` are escaped; ``class_`` is ``class`` and ``a_b`` is ``a-b``."""
-    names = [name.rstrip("_").replace("_", "-") for name in attributes]
-    values = [html.escape(str(value)) for value in attributes.values()]
-    head = "".join(f' {name}="{value}"' for name, value in zip(names, values, strict=True))
+    """An element. Children that are not ``Html``, and all attributes, are escaped; ``class_`` is ``class``."""
+    head = "".join(f' {name.rstrip("_")}="{html.escape(str(value))}"' for name, value in attributes.items())
     return Html(f"<{tag}{head}>{join(children)}</{tag}>")
 
 
@@ -58,8 +56,10 @@ def clip(text: str, length: int = MAX_TEXT) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader: ``0.4 s``, ``41.2 s``, ``9 min 5 s``, ``1 h 12 min``."""
-    if seconds < 60:
+    """Seconds for a reader: ``40 ms``, ``0.4 s``, ``41.2 s``, ``9 min 5 s``, ``1 h 12 min``."""
+    if 0 < seconds < 0.1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 59.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     minutes, rest = divmod(round(seconds), 60)
     big, small = (f"{minutes} min", f"{rest} s") if minutes < 60 else (f"{minutes // 60} h", f"{minutes % 60} min")
@@ -96,9 +96,9 @@ def _path(points: Points) -> str:
 def line_chart(
     title: str, description: str, line: Points, behind: Mapping[str, Points], flagged: Iterable[float], most: float
 ) -> Html:
-    """The global model's ``line`` over rounds in front, those of the silos faint behind, each with its name at its end.
+    """The global model's ``line`` over the rounds done, and the silos' faint behind it, with their names at the ends.
 
-    No line is empty. ``flagged`` are the rounds that get a mark below the axis. The y axis ends at ``most``.
+    No line is empty. ``flagged`` are the places that get a mark on the axis. The y axis ends at ``most``.
     """
     width, height, left, right, top, bottom = 480, 270, 46, 378, 10, 232
     every = [*line, *(point for points in behind.values() for point in points)]
@@ -123,7 +123,7 @@ def line_chart(
         parts.append(_text(left - 7, down(y) + 4, label, class_="end"))
     for x in ticks(x_low, x_high, (1, 2, 5)):
         parts.append(_text(across(x), bottom + 18, f"{x:.0f}", class_="mid"))
-    parts.append(_text((left + right) / 2, height - 4, "Round", class_="mid"))
+    parts.append(_text((left + right) / 2, height - 4, "Rounds done", class_="mid"))
 
     ends = []
     for silo, points in behind.items():
@@ -151,7 +151,7 @@ def line_chart(
     at = {silo: dict(points) for silo, points in behind.items()}
     for x, y in line[::every_nth]:
         values = [f"{silo}: {known[x]:.3f}" for silo, known in at.items() if x in known][:8]
-        hint = "\n".join([f"Round {x:.0f}", f"global: {y:.3f}", *values])
+        hint = "\n".join([f"{x:.0f} rounds done", f"global: {y:.3f}", *values])
         band = {"x": f"{across(x) - wide / 2:.1f}", "y": top, "width": f"{wide:.1f}", "height": bottom - top}
         parts.append(el("rect", el("title", hint), class_="hover", **band))
     return svg(width, height, title, description, *parts)

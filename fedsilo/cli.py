@@ -45,6 +45,7 @@ def demo(
 
     from fedsilo import demo, spec
     from fedsilo.run import Run, majority, new_id
+    from fedsilo.workload import hyperparameters
 
     described = spec.load(federation)
     members = _members(silos, [silo.name for silo in described.silos])
@@ -55,7 +56,7 @@ def demo(
             "workload": workload,
             "silos": members,
             "rounds": rounds,
-            "hyperparameters": _pairs(chosen or []),
+            "hyperparameters": hyperparameters(workload, _pairs(chosen or [])),
             "seed": seed,
             "quorum": majority(len(members)) if quorum is None else quorum,
             "deadline_seconds": deadline,

@@ -240,12 +240,15 @@ class Mailbox:
         return Notice(address, key, size, digest)
 
     def _notify(self, receiver: str, notice: Notice) -> None:
+        unique = uuid.uuid4().hex
         with self._explained(f"send to {names.data_queue(self.settings.federation, receiver)}"):
             self._sqs.send_message(
                 QueueUrl=self._queue(receiver),
                 MessageBody=json.dumps({"key": notice.key, "size": notice.size, "sha256": notice.digest}),
-                MessageGroupId=f"{self.keys.run}.{self.settings.party}",
-                MessageDeduplicationId=uuid.uuid4().hex,
+                # A group of its own: a receiver that dies with one notice in hand must not hold up the next. Order
+                # is no matter, every mail says its round; what FIFO gives is that a retried call sends once.
+                MessageGroupId=unique,
+                MessageDeduplicationId=unique,
             )
 
     def _fetch(self, notice: Notice, path: Path) -> None:

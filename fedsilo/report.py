@@ -5,6 +5,7 @@ the run, and lines that are not so are left out and counted on the page. The pag
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,6 +27,9 @@ MAX_LEAD = 300
 
 MARGIN = 3600.0
 """Seconds before the run's creation, and after the aggregator's last word, in which a party's times are believed."""
+
+MAX_TIME = 1e10
+"""The Unix time (in the year 2286) after which no time is believed."""
 
 NONE = "—"
 """What stands for a value that nobody recorded."""
@@ -72,16 +76,15 @@ class _Line:
     text: str
 
     @property
-    def answers(self) -> tuple[int, int] | None:
-        """Of a closed round: how many silos answered, and of how many."""
+    def short(self) -> bool:
+        """Whether a round was closed without all silos."""
         found = re.search(r"(\d{1,6}) of (\d{1,6})", self.text) if self.name == "round_closed" else None
-        return (int(found[1]), int(found[2])) if found else None
+        return self.name == "deadline" or (found is not None and int(found[1]) < int(found[2]))
 
     @property
     def notable(self) -> bool:
-        """Whether this is an event, and not just a round closed with all silos."""
-        answers = self.answers
-        return self.kind == "event" and (self.name != "round_closed" or answers is None or answers[0] < answers[1])
+        """Whether this is an event, and not just a round that went its way."""
+        return self.kind == "event" and (self.short or self.name not in ("opened", "round_closed"))
 
     @property
     def told(self) -> str:
@@ -114,7 +117,7 @@ def _read(party: str, raw: Mapping[str, Any]) -> _Line | None:
     value = _number(raw.get("value")) if kind == "metric" else 0.0
     if kind not in ("metric", "span", "event") or time is None or start is None or value is None:
         return None
-    if not 0 <= start <= time or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
+    if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
         return None
     silo = None if raw.get("silo") is None else str(raw["silo"])
     text = clip(str(raw.get("text") or ""), 300)
@@ -122,12 +125,13 @@ def _read(party: str, raw: Mapping[str, Any]) -> _Line | None:
 
 
 def _timestamp(text: object) -> float | None:
-    """The Unix time of an ISO 8601 text, UTC where it names no zone; None where it is not one."""
+    """The Unix time of an ISO 8601 text, UTC where it names no zone; None where it is not one that can be."""
     try:
         time = datetime.fromisoformat(str(text))
     except ValueError:
         return None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return seconds if 0 <= seconds <= MAX_TIME else None
 
 
 def _utc(time: float) -> str:
@@ -148,7 +152,7 @@ class _Story:
         read = [_read(party, _fields(raw)) for party, lines in record.lines.items() for raw in lines]
         lines = sorted((line for line in read if line is not None), key=lambda x: x.time)
         first = 0.0 if self.created is None else self.created - MARGIN
-        last = max((x.time for x in lines if x.party == AGGREGATOR), default=1e10) + MARGIN
+        last = max((x.time for x in lines if x.party == AGGREGATOR), default=MAX_TIME) + MARGIN
         self.lines = [x for x in lines if first <= x.start and x.time <= last]
         self.left_out = len(read) - len(self.lines)
         known = [] if self.created is None else [self.created]
@@ -160,16 +164,21 @@ class _Story:
         self.lost = {x for x in self.statuses if self.over and self.state(x) not in ENDED}
         going = {x for x in self.silos if self.state(x) and self.state(x) not in ENDED}
         self.stayed = sum(self.state(x) == "FINISHED" for x in self.silos) if self.over else len(going)
-        closed = [x for x in self.of("event", AGGREGATOR) if x.name == "round_closed"]
-        self.closings = {x.round: x for x in closed if x.round is not None}
-        self.rounds = sorted({*self.closings, *self.metric("Test:AUC"), *self.metric("Test:Loss")})
-        self.done = len(self.closings or self.rounds)
+        # A round that is opened, trained in or closed is told by its place, from 0; a metric by the rounds done before.
+        self.closed: dict[int, float] = {}
+        for x in self.of("event", AGGREGATOR):
+            done = (x.round or 0) + (x.name in ("deadline", "round_closed"))
+            if done > 0 and x.name in ("opened", "deadline", "round_closed"):
+                self.closed.setdefault(done, x.time)
+        self.rounds = sorted({*self.closed, *self.metric("Test:AUC"), *self.metric("Test:Loss")})
+        self.done = max(self.rounds, default=0)
 
     def state(self, party: str) -> str:
         """The party's own last word on its state; empty where there is none."""
         return clip(str(self.statuses[party].get("state") or ""), 40)
 
     def of(self, kind: str, party: str) -> list[_Line]:
+        """The party's lines of a kind."""
         return [line for line in self.lines if line.kind == kind and line.party == party]
 
     def metric(self, name: str) -> dict[int, float]:
@@ -181,43 +190,62 @@ class _Story:
         """A metric of the global model after the last round that has one."""
         return next(reversed(self.metric(name).values()), None)
 
+    def evaluated(self) -> dict[int, int]:
+        """How many silos evaluated the global model, by the rounds done, where any did."""
+        found = {(x.round, x.silo) for x in self.of("metric", AGGREGATOR) if x.silo is not None}
+        return Counter(step for step, _ in found if step is not None)
+
+    def heard(self, party: str) -> float | None:
+        """When the party gave its last sign of life, in seconds since the run's start; None where it never did."""
+        beat = _timestamp(self.statuses[party].get("heartbeat"))
+        times = [x.time for x in self.lines if x.party == party] + ([] if beat is None else [beat])
+        return min(max(times) - self.start, self.seconds) if times else None
+
     def by_silo(self, name: str) -> dict[str, _Line]:
         """A metric of the global model on each silo's data, as last evaluated."""
         return {x.silo: x for x in self.of("metric", AGGREGATOR) if x.name == name and x.silo is not None}
 
     def local(self, name: str) -> dict[str, charts.Points]:
-        """A metric of each silo's training as (round, value). A line's step is an epoch: its time tells the round."""
+        """A metric of each silo's training as (rounds done, value), for the rounds that the aggregator knows of.
+
+        The step of such a line is an epoch; the round is that of the span in which the silo last began to train.
+        """
         found: dict[str, charts.Points] = {}
         for silo in self.silos:
             points, current = dict[int, float](), None
             for line in sorted(self.of("span", silo) + self.of("metric", silo), key=lambda x: x.start):
                 if line.kind == "span" and line.name == "train":
-                    current = line.round
-                elif line.name == name and current is not None:
+                    current = None if line.round is None else line.round + 1
+                elif line.name == name and current in self.rounds:
                     points[current] = line.value
             if points:
                 found[silo] = sorted((float(x), y) for x, y in points.items())
         return found
 
-    def problems(self) -> list[tuple[str, str]]:
-        """(party, what went wrong with it), the aggregator first."""
-        found = []
+    def problems(self) -> dict[str, list[str]]:
+        """What went wrong, and with which parties."""
+        found: dict[str, list[str]] = {}
         for party, status in self.statuses.items():
             state, reason = self.state(party), str(status.get("reason") or "")
             failures = _integer(status.get("tracking_failures"))
+            said = f"{state.capitalize() or 'No state'}: {reason or 'no reason given'}"
             if party in self.lost:
-                heard = max((x.time for x in self.lines if x.party == party), default=None)
-                when = "" if heard is None else f" after {duration(heard - self.start)}"
+                heard = self.heard(party)
+                when = "" if heard is None else f" after {duration(heard)}"
                 where = "" if status.get("round") is None else f" in round {_integer(status['round'])}"
-                found.append((party, f"No word{when}, last state {state or 'unknown'}{where}. {reason}"))
-            elif party == AGGREGATOR and len(reason) <= MAX_LEAD:
-                pass  # the page opens with it
+                found.setdefault(f"No word{when}, last state {state or 'unknown'}{where}. {reason}", []).append(party)
+            elif party == AGGREGATOR:
+                if len(reason) > MAX_LEAD:  # else the page opens with all of it
+                    found.setdefault(said, []).append(party)
+            elif reason and reason == self.statuses[AGGREGATOR].get("reason"):
+                found.setdefault(f"{state.capitalize()} for the same reason.", []).append(party)
             elif reason or (state in ENDED and state != "FINISHED"):
-                found.append((party, f"{state.capitalize() or 'No state'}: {reason or 'no reason given'}"))
+                found.setdefault(said, []).append(party)
             if failures:
-                found.append((party, f"{failures} tracking calls failed; its record in SageMaker has gaps."))
+                text = f"{failures} tracking calls failed; the record in SageMaker has gaps."
+                found.setdefault(text, []).append(party)
         if self.left_out:
-            found.append(("This page", f"leaves out {self.left_out} lines of the ledger that make no sense."))
+            found[f"leaves out {self.left_out} lines of the ledger that make no sense."] = ["This page"]
         return found
 
 
@@ -245,18 +273,19 @@ def _header(story: _Story) -> Html:
     part, silos = "finished" if story.over else "taking part", len(story.silos)
     scores = [("test AUC", "Test:AUC"), ("accuracy", "Test:Accuracy"), ("loss", "Test:Loss")]
     told = ", ".join(f"{name} {_value(story.last(key))}" for name, key in scores if story.last(key) is not None)
-    why = "; ".join(part for part in (reason, unknown) if part)
+    why = "; ".join(filter(None, (reason, unknown)))
     what = f"{rounds} in {duration(story.seconds)}, {story.stayed} of {silos} silos {part}"
-    sentence = (f": {why}. " if why else ": ") + "; ".join(part for part in (what, told) if part) + "."
-    problems = [el("li", el("b", party), text) for party, text in story.problems()]
+    sentence = (f": {why}. " if why else ": ") + "; ".join(filter(None, (what, told))) + "."
+    problems = [el("li", el("b", ", ".join(parties)), text) for text, parties in story.problems().items()]
     tone = "open" if not story.over else "good" if story.outcome == "Finished" else "bad"
 
     auc = story.metric("Test:AUC")
     best = max(auc, key=lambda x: auc[x], default=None)
+    highest = "" if best is None else f"best {_value(auc[best])} after {best} rounds"
     tiles = [
-        ("Test AUC", _value(story.last("Test:AUC")), "" if best is None else f"best {_value(auc[best])}, round {best}"),
-        ("Accuracy", _value(story.last("Test:Accuracy")), f"after round {story.rounds[-1]}" if story.rounds else ""),
-        ("Test loss", _value(story.last("Test:Loss")), f"after round {story.rounds[-1]}" if story.rounds else ""),
+        ("Test AUC", _value(story.last("Test:AUC")), highest),
+        ("Accuracy", _value(story.last("Test:Accuracy")), "of the global model"),
+        ("Test loss", _value(story.last("Test:Loss")), "of the global model"),
         ("Rounds", story.done, "" if planned is None else f"of {planned} planned"),
         ("Silos", story.stayed, f"of {silos} {part}"),
         ("Duration", duration(story.seconds), f"from {_utc(story.start)}" if story.start else ""),
@@ -272,10 +301,11 @@ def _header(story: _Story) -> Html:
 
 def _curves(story: _Story) -> Html:
     """The global model's AUC and loss over rounds, the silos' own behind."""
-    flagged = [float(x) for x, closing in story.closings.items() if closing.notable]
+    evaluated, silos = story.evaluated(), len(story.silos)
+    flagged = [float(x) for x, count in evaluated.items() if count < silos]
     if not story.rounds:
         return _section("Learning", el("p", "No round was closed, and no metric of the global model recorded."))
-    figures = []
+    figures, greys = [], list[str]()
     for name, metric, own, most, better in (
         ("Test AUC", "Test:AUC", "Validation:AUC", 1.0, "higher is better"),
         ("Test loss", "Test:Loss", "Training:Loss", float("inf"), "lower is better"),
@@ -283,28 +313,29 @@ def _curves(story: _Story) -> Html:
         points = [(float(x), y) for x, y in story.metric(metric).items()]
         title = el("figcaption", el("b", name), f" of the global model; {better}")
         if points:
-            ends = f"from {_value(points[0][1])} to {_value(points[-1][1])}"
-            told = f"{metric} over {len(points)} rounds, {ends}; behind it {own} of each silo. {better.capitalize()}."
-            drawing = charts.line_chart(f"{name} by round", told, points, story.local(own), flagged, most)
+            behind = story.local(own)
+            told = f"{metric} of the global model over {len(points)} rounds, from {_value(points[0][1])} to "
+            told += f"{_value(points[-1][1])}; {better}. Behind it {own} of {len(behind)} silos."
+            greys += [own] if behind else []
+            drawing = charts.line_chart(f"{name} by round", told, points, behind, flagged, most)
         else:
             drawing = el("p", f"No {metric} was recorded.")
         figures.append(el("figure", title, drawing))
-    notes = "Grey: each silo's own model after its local training (Validation:AUC, Training:Loss)."
-    notes += f" Triangles: {len(flagged)} rounds closed without all silos." if flagged else ""
+    notes = [f"Grey: {' and '.join(greys)} of each silo's own model after its local training."] if greys else []
+    notes += [f"Triangles: {len(flagged)} rounds after which not all silos evaluated the model."] if flagged else []
 
     names = ("Test:AUC", "Test:Loss", "Test:Accuracy")
     columns = [story.metric(name) for name in names]
     rows = []
     for x in story.rounds:
-        closing = story.closings.get(x)
-        answers = "{} of {}".format(*closing.answers) if closing and closing.answers else NONE
-        closed = f"{closing.time - story.start:.1f}" if closing else NONE
-        rows.append([x, *(_value(column.get(x)) for column in columns), answers, closed])
-    table = _table("The global model by round", ["Round", *names, "Silos that answered", "Closed after (s)"], rows)
+        count = f"{evaluated[x]} of {silos}" if x in evaluated else NONE
+        closed = f"{story.closed[x] - story.start:.1f}" if x in story.closed else NONE
+        rows.append([x, *(_value(column.get(x)) for column in columns), count, closed])
+    table = _table("The global model", ["Rounds done", *names, "Silos that evaluated", "After (s)"], rows)
     return _section(
         "Learning",
         el("div", *figures, class_="pair"),
-        el("p", notes, class_="note"),
+        el("p", " ".join(notes), class_="note"),
         el("details", el("summary", "The rounds in numbers"), table),
     )
 
@@ -322,7 +353,11 @@ def _silos(story: _Story) -> Html:
     """A row per silo: its state, how good the global model is on its data, and how much it trained on."""
     scores = [(story.by_silo(name), story.last(name)) for name in ("Test:AUC", "Test:Accuracy")]
     latest = max((line.round or 0 for values, _ in scores for line in values.values()), default=0)
-    samples = {silo: _number(story.statuses[silo].get("train_samples")) for silo in story.silos}
+    samples = {}
+    for silo in story.silos:
+        status = story.statuses[silo]
+        told = status.get("train_samples", _fields(status.get("parameters")).get("train data size"))
+        samples[silo] = _number(told)
     most = max([1.0, *(count for count in samples.values() if count)])
     rows = []
     for silo, count in samples.items():
@@ -330,7 +365,7 @@ def _silos(story: _Story) -> Html:
         rounds = sorted({line.round or 0 for line in lines if line})
         state = [story.state(silo).capitalize() or "No status"]
         state += ["no word since"] if silo in story.lost and story.state(silo) else []
-        state += [f"scores of round {rounds[0]}"] if rounds and rounds[0] < latest else []
+        state += [f"scores after {rounds[0]} rounds"] if rounds and rounds[0] < latest else []
         bars = [
             _bar(x.value if x else None, 1.0, ".3f", overall) for x, (_, overall) in zip(lines, scores, strict=True)
         ]
@@ -344,21 +379,21 @@ def _timeline(story: _Story) -> Html:
     spans: dict[str, list[Span]] = {party: [] for party in story.statuses}
     marks: dict[str, list[Mark]] = {party: [] for party in story.statuses}
     spent = {party: dict.fromkeys(charts.KINDS, 0.0) for party in story.statuses}
-    heard: dict[str, float] = {}
     for x in story.lines:
         start, end = x.start - story.start, x.time - story.start
         where = "" if x.round is None else f", round {x.round}"
-        heard[x.party] = end
         if x.kind == "span":
             kind = x.name if x.name in charts.KINDS else "other"
             hint = f"{x.name}{where}: {duration(end - start)}, from {duration(start)}"
             spans[x.party].append(Span(kind, start, end, hint))
             spent[x.party][kind] += end - start
         elif x.notable:
-            glyph = "closed" if x.name == "round_closed" else "event"
+            glyph = "closed" if x.short else "event"
             marks[x.party].append(Mark(end, glyph, f"{duration(end)}{where}: {x.told}"))
-    for party in story.lost & set(heard):
-        marks[party].append(Mark(heard[party], "lost", f"{duration(heard[party])}: last word of {party}"))
+    for party in story.lost:
+        heard = story.heard(party)
+        if heard is not None:
+            marks[party].append(Mark(heard, "lost", f"{duration(heard)}: last word of {party}"))
     count = sum(map(len, spans.values()))
     if not count or not story.seconds:
         return _section("Timeline", el("p", "No party recorded what it did."))
@@ -380,7 +415,7 @@ def _timeline(story: _Story) -> Html:
 
 
 def _events(story: _Story) -> Html:
-    """What the parties noted, repetitions as one row, without the rounds that closed with all silos."""
+    """What the parties noted, repetitions as one row, without the rounds that went their way."""
     notable = [x for x in story.lines if x.notable]
     groups = [list(group) for _, group in groupby(notable, lambda x: (x.party, x.told))]
     rows = []
@@ -388,11 +423,12 @@ def _events(story: _Story) -> Html:
         rounds = NONE if first.round is None else f"{first.round} to {more[-1].round}" if more else first.round
         told = f"{first.told} ({len(more) + 1} times)" if more else first.told
         rows.append([_utc(first.time), f"{first.time - story.start:.1f}", first.party, rounds, told])
-    full = sum(not closing.notable for closing in story.closings.values())
-    notes = [f"Not listed: {full} rounds that closed with all silos."] if full else []
+    routine = sum(x.kind == "event" for x in story.lines) - len(notable)
+    notes = [f"Not listed: openings and closings of rounds ({routine})."] if routine else []
+    notes += [] if groups else ["Nothing else was noted."]
     notes += [f"{len(groups) - MAX_EVENTS} later rows are left out."] if len(groups) > MAX_EVENTS else []
     table = _table("In the order of time", ["Time", "After (s)", "Party", "Round", "What"], rows)
-    return _section("Events", table if rows else "", el("p", " ".join(notes) or "", class_="note"))
+    return _section("Events", table if rows else "", el("p", " ".join(notes), class_="note"))
 
 
 def _settings(story: _Story) -> Html:
@@ -402,10 +438,13 @@ def _settings(story: _Story) -> Html:
     asked["deadline"] = None if deadline is None else duration(deadline)
     asked["silos"] = ", ".join(story.silos)
     asked["created"] = None if story.created is None else _utc(story.created)
-    chosen = dict(sorted(_fields(run.get("hyperparameters")).items()))
+    chosen = _fields(run.get("hyperparameters"))
+    recorded = _fields(story.statuses[AGGREGATOR].get("parameters"))
+    named = {"Run": asked, "Hyperparameters chosen for it": chosen, "As recorded by the aggregator": recorded}
     tables = [
         _table(title, [], [[key, NONE if value in (None, "") else value] for key, value in values.items()])
-        for title, values in (("Run", asked), ("Hyperparameters", chosen))
+        for title, values in named.items()
+        if values
     ]
     tracked = {party: status.get("experiment") for party, status in story.statuses.items()}
     names = ", ".join(f"{name} ({party})" for party, name in tracked.items() if name) or "none recorded"

@@ -6,6 +6,7 @@ stops training. What was recorded is in the ledger too.
 """
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -75,7 +76,7 @@ class Tracker:
     def log_metric(self, name: str, value: float, step: int) -> None:
         """Record a metric; ``step`` is the epoch at a silo and the round at the aggregator. Values that are not
         finite (the AUC of a set with one class) are left out, as SageMaker takes none."""
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             return
         self._ledger.metric(name, value, step)
         self._metrics.put((name, value, step, time.time()))

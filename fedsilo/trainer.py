@@ -31,6 +31,7 @@ def main(run_id: str) -> int:
         signal.signal(signal.SIGTERM, _stop)
         with ledger.span("start", 0):
             from fedsilo import part  # FedML and torch: seconds, and no reader of run.json needs them
+        log.info("%s takes part in run %s", settings.party, run.run)
         part.take(settings, run, ledger)
     except RefusedError as error:
         log.error("%s", error)
@@ -48,6 +49,7 @@ def main(run_id: str) -> int:
             ledger.close(state="FAILED", reason=f"defect: {type(error).__name__}: {error}")
         return 1
     ledger.close(state="FINISHED")
+    log.info("%s is done", settings.party)
     return 0
 
 

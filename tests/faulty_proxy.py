@@ -1,10 +1,9 @@
-"""An HTTP proxy before the embedded AWS that answers 500 and 503 for chosen services for a while."""
+"""An HTTP proxy before the embedded AWS that answers 500 and 503 in AWS's place for a while."""
 
 import http.client
 import itertools
 import re
 import threading
-import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -14,11 +13,11 @@ _SCOPE = re.compile(r"Credential=[^/]+/[0-9]+/[^/]+/(?P<service>[a-z0-9-]+)/")
 
 
 class FaultyProxy:
-    """Forwards to ``upstream``; ``fail_for`` makes it answer for a service in AWS's place. ``failed`` counts."""
+    """Forwards to ``upstream``, but for the calls that ``fail_next`` names. ``failed`` counts those, by service."""
 
     def __init__(self, upstream: str) -> None:
         self._upstream = urlsplit(upstream).netloc
-        self._until, self._services = 0.0, set[str]()
+        self._to_fail: Counter[str] = Counter()
         self._codes = itertools.cycle([500, 503])
         self.failed: Counter[str] = Counter()
         proxy = self
@@ -31,7 +30,7 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 found = _SCOPE.search(self.headers.get("Authorization", ""))
                 service = found["service"] if found else ""
-                if service in proxy._services and time.monotonic() < proxy._until:
+                if proxy._to_fail[service] > proxy.failed[service]:
                     proxy.failed[service] += 1
                     self.send_response(next(proxy._codes))
                     self.send_header("Content-Length", "0")
@@ -61,8 +60,9 @@ class FaultyProxy:
         self._server.daemon_threads = True
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
 
-    def fail_for(self, seconds: float, services: set[str]) -> None:
-        self._until, self._services = time.monotonic() + seconds, services
+    def fail_next(self, **calls: int) -> None:
+        """Answer the next so many calls of each service, of whichever party, with 500 and 503 in turn."""
+        self._to_fail.update(calls)
 
     def __enter__(self) -> "FaultyProxy":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

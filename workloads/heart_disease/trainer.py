@@ -2,12 +2,16 @@
 
 import math
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
 
 from fedsilo import metrics
 from fedsilo.errors import SpecError
@@ -47,10 +51,41 @@ class LocalTraining:
             raise SpecError("\n".join(problems))
         return chosen
 
-    def optimizer(self, parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
-        # Fused: at these sizes an optimizer costs what its calls cost, and fused makes the fewest.
-        kind = torch.optim.Adam if self.client_optimizer == "adam" else torch.optim.SGD
-        return kind(parameters, lr=self.lr, weight_decay=self.weight_decay, fused=True)
+    def optimizer(self, parameters: list[torch.Tensor]) -> Callable[[list[torch.Tensor]], None]:
+        """A fresh optimizer: a function that takes the gradients and changes the parameters in place.
+
+        It is the functional form of ``torch.optim.Adam`` or ``SGD``: making the class would import torch's compiler,
+        which takes longer than all the training of the example.
+        """
+        if self.client_optimizer == "sgd":
+            return partial(
+                sgd,
+                parameters,
+                momentum_buffer_list=[None] * len(parameters),
+                lr=self.lr,
+                weight_decay=self.weight_decay,
+                momentum=0.0,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                fused=True,
+            )
+        return partial(
+            adam,
+            parameters,
+            exp_avgs=[torch.zeros_like(parameter) for parameter in parameters],
+            exp_avg_sqs=[torch.zeros_like(parameter) for parameter in parameters],
+            max_exp_avg_sqs=[],
+            state_steps=[torch.zeros((), device=parameter.device) for parameter in parameters],
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            beta1=0.9,
+            beta2=0.999,
+            eps=1e-8,
+            amsgrad=False,
+            maximize=False,
+            fused=True,
+        )
 
 
 class HeartDiseaseTrainer(Trainer):
@@ -81,7 +116,7 @@ class HeartDiseaseTrainer(Trainer):
         weight, bias = self.model.linear.weight, self.model.linear.bias
         parameters = [weight, bias]
         origin = [parameter.detach().clone() for parameter in parameters]
-        optimizer = chosen.optimizer(parameters)
+        step = chosen.optimizer(parameters)
         order = np.random.default_rng((args.random_seed, args.rank, args.round_idx))
         for epoch in range(chosen.epochs):
             permutation = torch.from_numpy(order.permutation(len(labels)))
@@ -93,16 +128,15 @@ class HeartDiseaseTrainer(Trainer):
                     # The loss's gradient is written out: autograd would take most of the time of a step this small.
                     torch.addmv(bias, x, weight[0], out=logit)
                     error = (logit.sigmoid() - y) / len(y)
-                    weight.grad, bias.grad = (error @ x)[None], error.sum(0, keepdim=True)
+                    gradients = [(error @ x)[None], error.sum(0, keepdim=True)]
                     if chosen.mu:
-                        for parameter, start in zip(parameters, origin, strict=True):
-                            parameter.grad.add_(parameter - start, alpha=chosen.mu)
-                    optimizer.step()
-            step = args.round_idx * chosen.epochs + epoch
+                        for gradient, parameter, start in zip(gradients, parameters, origin, strict=True):
+                            gradient.add_(parameter - start, alpha=chosen.mu)
+                    step(gradients)
+            epoch_of_run = args.round_idx * chosen.epochs + epoch
             loss = functional.binary_cross_entropy_with_logits(logits, shuffled)
-            args.tracker.log_metric("Training:Loss", float(loss), step)
-            args.tracker.log_metric("Validation:AUC", self._auc(self.local_test_dataset, device), step)
-        weight.grad = bias.grad = None
+            args.tracker.log_metric("Training:Loss", float(loss), epoch_of_run)
+            args.tracker.log_metric("Validation:AUC", self._auc(self.local_test_dataset, device), epoch_of_run)
 
     def test(self, test_data: Patients, device: torch.device, args: Any) -> Sums:
         """``fedsilo.metrics.binary_sums`` of the local test set; the score of the mean patient is the reference."""

@@ -38,15 +38,16 @@ class MlpTrainer(Trainer):
         set after it, for each epoch; their step is the epoch's number in the run.
         """
         inputs, labels = train_data.inputs.to(device), train_data.labels.to(device)
-        optimizer = torch.optim.SGD(self.model.parameters(), lr=args.lr)
+        parameters = list(self.model.parameters())
         order = np.random.default_rng((args.random_seed, args.rank, args.round_idx))
         for epoch in range(args.epochs):
             loss_sum = torch.zeros((), device=device)
             for batch in torch.from_numpy(order.permutation(len(labels))).split(args.batch_size):
                 loss = functional.binary_cross_entropy_with_logits(self.model(inputs[batch]), labels[batch])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
+                gradients = torch.autograd.grad(loss, parameters)
+                with torch.no_grad():
+                    for parameter, gradient in zip(parameters, gradients, strict=True):
+                        parameter.sub_(gradient, alpha=args.lr)
                 loss_sum += loss.detach() * len(batch)
             step = args.round_idx * args.epochs + epoch
             args.tracker.log_metric("Training:Loss", float(loss_sum) / len(labels), step)
@@ -54,7 +55,6 @@ class MlpTrainer(Trainer):
             args.tracker.log_metric(
                 "Validation:AUC", metrics.roc_auc(self._logits(test.inputs, device), test.labels), step
             )
-        optimizer.zero_grad()  # gradients are as large as the model: not kept while the silo waits
 
     def test(self, test_data: Samples, device: torch.device, args: Namespace) -> Sums:
         """``fedsilo.metrics.binary_sums`` of the local test set; the score of the zero input is the reference."""
