@@ -12,6 +12,7 @@ import sys
 import time
 from argparse import Namespace
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import torch
@@ -39,7 +40,7 @@ def run(task: Task) -> dict[str, Any]:
     """
     torch.manual_seed(task.seed)
     aggregator = task.workload.aggregator(task.workload.model(task.args(0)), task.args(0))
-    members = silos(task)
+    members = list(silos(task))
     aggregator.apply_statistics(total([trainer.statistics(data.train) for trainer, data, _ in members]))
     seconds, cpu = [], time.process_time()
     metrics: dict[str, float] = {}
@@ -63,19 +64,17 @@ def run(task: Task) -> dict[str, Any]:
     }
 
 
-def silos(task: Task) -> list[Silo]:
-    """The task's silos, each with its trainer, its data and its arguments."""
-    members = []
+def silos(task: Task) -> Iterator[Silo]:
+    """The task's silos one after another, each with its trainer, its data and its arguments."""
     for rank in range(1, len(task.silos) + 1):
         args = task.args(rank)
         data = task.workload.load_silo(args)
         trainer = task.workload.trainer(task.workload.model(args), args)
         trainer.update_dataset(data.train, data.test, data.num_train)
-        members.append((trainer, data, args))
-    return members
+        yield trainer, data, args
 
 
-def evaluate(aggregator: Aggregator, members: list[Silo]) -> dict[str, float]:
+def evaluate(aggregator: Aggregator, members: Iterable[Silo]) -> dict[str, float]:
     """The metrics of the aggregator's model over all silos' test sets."""
     parameters = aggregator.get_model_params()
     sums = []

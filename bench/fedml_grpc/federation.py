@@ -77,7 +77,6 @@ def run(task: Task, limit: float) -> dict[str, Any]:
         "round_seconds_slowest": max(steps, default=None),
         "round_cpu_seconds": sum(map(_cpu_per_round, marks)) if steps else None,
         "server_peak_bytes": max((line.get("peak_bytes", 0) for line in records[0]), default=None),
-        "start_to_first_round_seconds": records[0][0]["seconds"] - started if records[0] else None,
         "metrics": metrics,
     }
 

@@ -51,14 +51,14 @@ def _server(task: Task, args: Namespace, record: TextIO) -> None:
     torch.manual_seed(task.seed)
     aggregator = workload.aggregator(workload.model(args), args)
     # FedML has no round for statistics, so they are made here, where the silos' data are at hand. Not timed.
-    silos = fedavg.silos(task)
-    aggregator.apply_statistics(fedavg.total([trainer.statistics(data.train) for trainer, data, _ in silos]))
+    sums = [trainer.statistics(data.train) for trainer, data, _ in fedavg.silos(task)]
+    aggregator.apply_statistics(fedavg.total(sums))
     aggregator.aggregate = _marked(aggregator.aggregate, record)
-    aggregator.test = lambda *_: None  # the silos evaluate
+    aggregator.test = lambda *_: None  # type: ignore[method-assign, assignment]  # the silos evaluate
     nothing: dict[int, Any] = {}
     dataset = [0, 0, None, None, nothing, nothing, nothing, 2]
     fedml.FedMLRunner(args, args.device, dataset, aggregator.model, None, aggregator).run()
-    record.write(json.dumps({"metrics": fedavg.evaluate(aggregator, silos)}) + "\n")
+    record.write(json.dumps({"metrics": fedavg.evaluate(aggregator, fedavg.silos(task))}) + "\n")
 
 
 def _client(task: Task, args: Namespace, record: TextIO) -> None:
