@@ -38,9 +38,10 @@ def main() -> None:
 
 
 def run(task: Task, limit: float) -> dict[str, Any]:
-    """One federation from start to end, ended after ``limit`` seconds if FedML has stalled by then.
+    """One federation from start to end, ended after ``limit`` seconds if it has not by itself.
 
-    ``rounds`` were completed; ``round_seconds`` is the median after the warm-up; ``round_cpu_seconds`` the mean over
+    ``ended``: ``finished``, ``failed`` (then ``log`` holds a party's last lines) or ``out of time``. ``rounds`` were
+    completed; ``round_seconds`` is the median after the warm-up; ``round_cpu_seconds`` the mean over
     the same rounds of all parties together; ``server_peak_bytes`` the server's largest resident set, its imports
     included; ``metrics`` those of the last global model, or None where it never came.
     """
@@ -68,7 +69,7 @@ def run(task: Task, limit: float) -> dict[str, Any]:
     marks = [[line for line in record if "seconds" in line][WARM_UP:] for record in records]
     times = [mark["seconds"] for mark in marks[0]]
     steps = [later - earlier for earlier, later in itertools.pairwise(times)]
-    ending = "failed" if failed is not None else "stalled" if None in codes else "finished"
+    ending = "failed" if failed is not None else "out of time" if None in codes else "finished"
     return {
         "ended": ending,
         "log": log,
