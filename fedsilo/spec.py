@@ -283,7 +283,7 @@ def parse(raw: object) -> Federation:
     try:
         federation, problems = Federation.model_validate(raw), []
     except ValidationError as error:
-        federation, problems = None, [_sentence(e) for e in error.errors(include_url=False) if not _follows(e)]
+        federation, problems = None, [_line(_sentence(e)) for e in error.errors(include_url=False) if not _follows(e)]
     problems += _across(_lenient(raw))
     if federation is None or problems:
         raise SpecError("\n".join(dict.fromkeys(problems)))
@@ -328,6 +328,11 @@ def _follows(error: Any) -> bool:
     if error["type"] == "too_short":
         return bool(len(error["input"]) >= error["ctx"]["min_length"])
     return bool(error["type"] == "default_factory_not_called")
+
+
+def _line(text: str) -> str:
+    """The text on one line, whatever a key or a value holds."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _sentence(error: Any) -> str:
