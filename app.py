@@ -28,7 +28,7 @@ def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
         network = NetworkStack(app, federation=federation, party=party)
         cluster = ClusterStack(app, federation=federation, party=party, vpc=network.vpc)
         data = DataStack(app, federation=federation, party=party, logs=network.logs) if party.data == "s3" else None
-        WorkloadStack(app, federation=federation, party=party, cluster=cluster.cluster, data=data and data.bucket)
+        WorkloadStack(app, federation=federation, party=party, cluster=cluster.cluster, data_key=data and data.key)
     return app
 
 

@@ -18,7 +18,7 @@ from stacks.acknowledge import AWS_MANAGED, acknowledge
 
 @dataclass(frozen=True)
 class AddOn:
-    """An EKS add-on, as https://docs.aws.amazon.com/eks/latest/userguide/workloads-add-ons-available-eks.html lists it."""
+    """An EKS add-on: https://docs.aws.amazon.com/eks/latest/userguide/workloads-add-ons-available-eks.html."""
 
     name: str
     version: str | None = None

@@ -39,7 +39,22 @@ _NODE_ACKNOWLEDGED = {
     for policy in ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
 }
 _KUBECTL = "CDK's own function, which applies manifests and runs only while the stacks change"
-_KUBECTL_ACKNOWLEDGED: dict[str, str] = {}
+_KUBECTL_ACKNOWLEDGED = dict.fromkeys(
+    (
+        f"{AWS_MANAGED}service-role/AWSLambdaBasicExecutionRole]",
+        f"{AWS_MANAGED}service-role/AWSLambdaVPCAccessExecutionRole]",
+        f"{AWS_MANAGED}AmazonEC2ContainerRegistryReadOnly]",
+        'AwsSolutions-IAM4[Policy::{"Fn::If":["ClusterKubectlProviderHandlerHasEcrPublic69E09706",{"Fn::Join":["",["arn:",'
+        '{"Ref":"AWS::Partition"},":iam::aws:policy/AmazonElasticContainerRegistryPublicReadOnly"]]},'
+        '{"Ref":"AWS::NoValue"}]}]',
+        "AwsSolutions-IAM5[Resource::<ClusterKubectlProviderHandler2E05C68A.Arn>:*]",
+        "AwsSolutions-L1",
+        "HIPAA.Security-IAMNoInlinePolicy",
+        "HIPAA.Security-LambdaConcurrency",
+        "HIPAA.Security-LambdaDLQ",
+    ),
+    _KUBECTL,
+)
 
 
 class ClusterStack(PartyStack):
@@ -82,6 +97,7 @@ class ClusterStack(PartyStack):
         )
         self.cluster.node.add_dependency(log_group)
         acknowledge(self.cluster.role, _ROLE_ACKNOWLEDGED)
+        acknowledge(self.cluster.node.find_child("KubectlProvider"), _KUBECTL_ACKNOWLEDGED)
         for entry, access in enumerate(party.access):
             policy = eks.AccessPolicy.from_access_policy_name(
                 _LEVELS[access.level], access_scope_type=eks.AccessScopeType.CLUSTER

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
-
 from constructs import Construct
 
 from fedsilo import names
@@ -22,7 +21,7 @@ _READ_OBJECT = ("s3:GetObject",)
 _WRITE_OBJECT = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload")
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 _FIND_QUEUE = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
-_ALL_QUEUES = "one statement for up to a hundred silos' queues; the condition on the tag keeps it to this federation's"
+_ALL_QUEUES = "a hundred silos' queues in one statement; the condition on the tag keeps it to this federation's"
 
 
 @dataclass(frozen=True)
@@ -180,11 +179,11 @@ def experiments(federation: Federation, party: Party, account: str) -> list[Gran
     ]
 
 
-def own_data(bucket_arn: str, key_arn: str) -> list[Grant]:
+def own_data(bucket: str, key_arn: str) -> list[Grant]:
     """Reading a party's own data bucket."""
     return [
-        Grant(_READ_OBJECT, [f"{bucket_arn}/*"], why="a party names its data as it likes"),
-        Grant(("s3:ListBucket",), [bucket_arn]),
+        Grant(_READ_OBJECT, [names.bucket_arn(bucket, "*")], why="a party names its data as it likes"),
+        Grant(("s3:ListBucket",), [names.bucket_arn(bucket)]),
         Grant(("kms:Decrypt",), [key_arn]),
     ]
 

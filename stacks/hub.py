@@ -30,7 +30,7 @@ _VISIBLE_AFTER = cdk.Duration.minutes(2)
 """How long a received message is hidden: mail of a gigabyte is read in less, and a killed reader's comes back soon."""
 
 _BUCKET_ACKNOWLEDGED = {
-    "HIPAA.Security-S3BucketReplicationEnabled": "updates stay in the hub's Region; a copy elsewhere is the owners' decision"
+    "HIPAA.Security-S3BucketReplicationEnabled": "whether updates may be copied to another place is the owners' to say"
 }
 
 

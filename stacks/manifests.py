@@ -1,4 +1,4 @@
-"""The Kubernetes objects of a party, as plain dictionaries: no CDK in here, so that they can be read and checked alone."""
+"""The Kubernetes objects of a party, as plain dictionaries. No CDK in here: they can be read and checked alone."""
 
 from collections.abc import Mapping
 from typing import Any

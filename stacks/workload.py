@@ -4,8 +4,7 @@ from pathlib import Path
 
 from aws_cdk import aws_ecr_assets as assets
 from aws_cdk import aws_eks_v2 as eks
-from aws_cdk import aws_iam as iam
-from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from fedsilo import names
@@ -27,7 +26,7 @@ class WorkloadStack(PartyStack):
         federation: Federation,
         party: Party,
         cluster: eks.Cluster,
-        data: s3.IBucket | None,
+        data_key: kms.IKey | None,
     ) -> None:
         super().__init__(
             scope,
@@ -41,13 +40,10 @@ class WorkloadStack(PartyStack):
         self._who = federation.name, party.name
         self._cluster = cluster
         self._hub = grants.Hub.of(federation)
-        self._data = data
-        identities = [
-            self._bind(names.AGENT, self._make_role(names.agent_role(*self._who), "agent", self._agents_grants())),
-            self._bind(
-                names.TRAINER, self._make_role(names.trainer_role(*self._who), "trainer", self._trainers_grants())
-            ),
-        ]
+        self._data_key = data_key
+        self._data_bucket = names.data_bucket(*self._who, self.account, party.region)
+        agent = self._make_role(names.AGENT, names.agent_role(*self._who), self._agents_grants())
+        trainer = self._make_role(names.TRAINER, names.trainer_role(*self._who), self._trainers_grants())
         image = party.image or self._build_image()
         namespace = self._apply("Namespace", manifests.namespace())
         house = self._apply(
@@ -61,7 +57,7 @@ class WorkloadStack(PartyStack):
         house.node.add_dependency(namespace)
         programs = self._apply("Programs", manifests.trainer(image, party), manifests.agent(image))
         # A pod gets its credentials when it starts, or never.
-        programs.node.add_dependency(house, *identities)
+        programs.node.add_dependency(house, agent, trainer)
         self.output("ImageUri", image, "what the agent and the trainers run")
         self.output("Next", "fedsilo silo list", "the agent reports within two minutes of the deployment")
 
@@ -73,18 +69,17 @@ class WorkloadStack(PartyStack):
             "FEDSILO_RANK": str(self.party.rank),
             "FEDSILO_HUB_ACCOUNT": self._hub.account,
             "FEDSILO_HUB_REGION": self._hub.region,
-            "FEDSILO_DATA": f"s3://{self._data.bucket_name}/" if self._data else "packaged",
+            "FEDSILO_DATA": f"s3://{self._data_bucket}/" if self._data_key else "packaged",
             "AWS_REGION": self.party.region,
         }
 
     def _trainers_grants(self) -> list[grants.Grant]:
-        data = self._data
         return [
             *grants.mail(self._hub, self.party),
             *grants.notices(self._hub, self.party),
             *grants.hub_key(self._hub),
             *grants.experiments(self._federation, self.party, self.account),
-            *(grants.own_data(data.bucket_arn, data.encryption_key.key_arn) if data and data.encryption_key else ()),
+            *(grants.own_data(self._data_bucket, self._data_key.key_arn) if self._data_key else ()),
         ]
 
     def _agents_grants(self) -> list[grants.Grant]:
@@ -94,20 +89,23 @@ class WorkloadStack(PartyStack):
             *grants.hub_key(self._hub),
         ]
 
-    def _make_role(self, name: str, noun: str, allowed: list[grants.Grant]) -> iam.Role:
+    def _make_role(self, noun: str, name: str, allowed: list[grants.Grant]) -> eks.CfnPodIdentityAssociation:
+        """A role, what it may do, and the service account of the same noun that gets it."""
         role = pod_role(self, noun.title(), role_name=name, description=f"The {noun} of {self.party.name}")
         grants.managed_policy(
-            self, f"{noun.title()}Policy", name=name, description=f"What it may do: {name}", grants=allowed, role=role
+            self,
+            f"{noun.title()}Policy",
+            name=name,
+            description=f"What the {noun} of {self.party.name} may do",
+            grants=allowed,
+            role=role,
         )
-        return role
-
-    def _bind(self, service_account: str, role: iam.Role) -> eks.CfnPodIdentityAssociation:
         return eks.CfnPodIdentityAssociation(
             self,
-            f"{service_account.title()}Identity",
+            f"{noun.title()}Identity",
             cluster_name=self._cluster.cluster_name,
             namespace=names.NAMESPACE,
-            service_account=service_account,
+            service_account=noun,
             role_arn=role.role_arn,
         )
 
