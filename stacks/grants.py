@@ -120,11 +120,11 @@ def denied(hub: Hub, party: Party) -> Grant:
 
 
 def agents_mail(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do in the mail bucket: read run.json, report below the party's prefix."""
-    own = f"{_RUNS.party(party.name)}*"
+    """What a party's agent may do in the mail bucket: read run.json, report how its part of the run goes."""
+    status, log, metrics = _RUNS.status(party.name), _RUNS.log(party.name), _RUNS.metrics(party.name)
     return [
-        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, own)),
-        Grant(("s3:PutObject",), hub.mail(_RUNS.status(party.name), _RUNS.log(party.name))),
+        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status, log, metrics)),
+        Grant(("s3:PutObject",), hub.mail(status, log)),
         denied(hub, party),
     ]
 

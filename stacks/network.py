@@ -114,14 +114,14 @@ class NetworkStack(PartyStack):
         # CloudFormation's, where the kubectl function reports.
         endpoint.add_to_policy(
             iam.PolicyStatement(
-                principals=[iam.AnyPrincipal()],
+                principals=[iam.StarPrincipal()],
                 actions=["s3:GetObject"],
                 resources=[names.bucket_arn(f"prod-{region}-starport-layer-bucket", "*")],
             )
         )
         endpoint.add_to_policy(
             iam.PolicyStatement(
-                principals=[iam.AnyPrincipal()],
+                principals=[iam.StarPrincipal()],
                 actions=["s3:PutObject"],
                 resources=[names.bucket_arn(f"cloudformation-custom-resource-response-{region.replace('-', '')}", "*")],
             )
@@ -158,7 +158,7 @@ class NetworkStack(PartyStack):
 
     def _own_credentials(self, actions: Sequence[str], resources: Sequence[str]) -> iam.PolicyStatement:
         return iam.PolicyStatement(
-            principals=[iam.AnyPrincipal()],
+            principals=[iam.StarPrincipal()],
             actions=[*actions],
             resources=[*resources],
             conditions={"StringEquals": {"aws:PrincipalAccount": self.account}},

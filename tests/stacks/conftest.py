@@ -12,7 +12,8 @@ import aws_cdk as cdk
 import pytest
 
 from app import compose
-from fedsilo import spec
+from fedsilo import names, spec
+from tests.stacks.resolve import ACCOUNT, Resolver, manifests
 
 ROOT = Path(__file__).parents[2]
 FILES = {"example": ROOT / "federation.yaml", "everything": Path(__file__).with_name("everything.yaml")}
@@ -22,54 +23,58 @@ Template = dict[str, Any]
 
 @dataclass(frozen=True)
 class Synthesized:
-    """A federation, its app, its templates by stack name, and what its constructs acknowledged."""
+    """A federation, its app, and its templates by stack name."""
 
     federation: spec.Federation
     app: cdk.App
     directory: Path
     templates: dict[str, Template]
-    acknowledged: list[tuple[str, str]]
-    """Path of a construct, and the id of a finding that stands for it and all below it."""
 
     def resources(self, kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Stack, logical id and properties of every resource of the kind."""
+        """Stack, logical id and resolved properties of every resource of the kind."""
         for stack, template in self.templates.items():
             for logical_id, resource in template["Resources"].items():
                 if resource["Type"] == kind:
-                    yield stack, logical_id, resource.get("Properties", {})
+                    yield stack, logical_id, self.resolver(stack)(resource.get("Properties", {}))
+
+    def party_of(self, stack: str) -> spec.Party:
+        """The party in whose account and Region the stack is."""
+        if stack == names.stack(self.federation.name, "hub"):
+            return self.federation.aggregator
+        middle = stack.removeprefix(f"{self.federation.name}-").rpartition("-")[0]
+        return self.federation.party(middle)
+
+    def resolver(self, stack: str) -> Resolver:
+        party = self.party_of(stack)
+        return Resolver(self.templates, stack, account=party.account or ACCOUNT, region=party.region)
+
+    def manifests(self, party: str) -> list[dict[str, Any]]:
+        """Every Kubernetes object of the party's cluster."""
+        stacks = [names.stack(self.federation.name, party, part) for part in ("cluster", "workload")]
+        return [m for stack in stacks for m in manifests(self.resolver(stack), self.templates[stack])]
 
 
 def synthesize(path: Path, outdir: Path) -> Synthesized:
-    acknowledged: list[tuple[str, str]] = []
-
     federation = spec.load(path)
     with mock.patch.dict(os.environ, CDK_VALIDATION="false"):
         app = compose(federation, outdir=str(outdir))
         assembly = app.synth()
     templates = {stack.stack_name: json.loads(Path(stack.template_full_path).read_text()) for stack in assembly.stacks}
-    return Synthesized(federation, app, outdir, templates, acknowledged)
-
-
-@pytest.fixture(scope="session", params=FILES)
-def synthesized(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
-    return _both(tmp_path_factory)[request.param]
+    return Synthesized(federation, app, outdir, templates)
 
 
 @pytest.fixture(scope="session")
 def example(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
-    return _both(tmp_path_factory)["example"]
+    return synthesize(FILES["example"], tmp_path_factory.mktemp("example"))
 
 
 @pytest.fixture(scope="session")
 def everything(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
-    return _both(tmp_path_factory)["everything"]
+    return synthesize(FILES["everything"], tmp_path_factory.mktemp("everything"))
 
 
-_DONE: dict[str, Synthesized] = {}
-
-
-def _both(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Synthesized]:
-    for name, path in FILES.items():
-        if name not in _DONE:
-            _DONE[name] = synthesize(path, tmp_path_factory.mktemp(name))
-    return _DONE
+@pytest.fixture(params=FILES)
+def synthesized(request: pytest.FixtureRequest) -> Synthesized:
+    """Each of the two."""
+    federation: Synthesized = request.getfixturevalue(request.param)
+    return federation
