@@ -46,6 +46,9 @@ DIGEST = "sha256"
 TAG = "fedsilo=mail"
 """The tag by which the mail bucket's lifecycle rule knows what expires; ledgers and models have none."""
 
+MODEL = "model"
+"""The group of a mail's tensors that are the model's parameters and buffers."""
+
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
 
 log = logging.getLogger(__name__)
@@ -67,8 +70,7 @@ class Notice:
 class Mail:
     """An opened mail. ``kind`` is the word for its FedML message type; ``groups`` holds its tensors.
 
-    A group is ``model``, or one of the sums (``statistics``, ``evaluation``). The tensors are read-only views of a
-    file; copy what is to be kept.
+    A group is ``MODEL``, whose tensors are views of a file (copy what is to be kept), or one of the sums.
     """
 
     sender: str
@@ -347,7 +349,9 @@ def _read(path: Path, notice: Notice) -> Mail:
             groups: dict[str, OrderedDict[str, torch.Tensor]] = {}
             for key in file.keys():  # noqa: SIM118  (no mapping)
                 group, _, name = key.partition("/")
-                groups.setdefault(group, OrderedDict())[name] = file.get_tensor(key)
+                tensor = file.get_tensor(key)
+                # A view keeps the whole file in memory; only the model is worth that, and only while it is used.
+                groups.setdefault(group, OrderedDict())[name] = tensor if group == MODEL else tensor.clone()
     except SafetensorError as error:
         raise MailError(f"{where} is not a safetensors file: {error}") from error
     except (ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
