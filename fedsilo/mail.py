@@ -15,12 +15,14 @@ import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from boto3.s3.transfer import TransferConfig
+from botocore.exceptions import BotoCoreError, ClientError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -39,6 +41,9 @@ HEADER_BYTES = 2**20
 
 LONG_POLL_SECONDS = 20
 """SQS's longest wait for a message; a party that waits makes one call in this time."""
+
+NOTIFIERS = 8
+"""How many notices of a broadcast are sent at a time."""
 
 DIGEST = "sha256"
 """The object metadata that keeps a mail's digest, for those who find it without its notice."""
@@ -96,6 +101,7 @@ class Mailbox:
         self._sqs = aws.sqs(settings.hub_region)
         self._queues: dict[str, str] = {}
         self._seen: set[str] = set()
+        self._pool = ThreadPoolExecutor(NOTIFIERS, thread_name_prefix="mail")
         self._spool = Path(tempfile.mkdtemp(prefix="fedsilo-mail-"))
         self._queue(settings.party)
         self._seq = self._last_seq() + 1
@@ -120,8 +126,7 @@ class Mailbox:
     ) -> Notice:
         """Put one object for all receivers; it is the checkpoint of the round too. Returns its notice."""
         notice = self._put(self.keys.broadcast(round_idx), kind, round_idx, fields, groups)
-        for receiver in receivers:
-            self._notify(receiver, notice)
+        list(self._pool.map(lambda receiver: self._notify(receiver, notice), receivers))
         return notice
 
     def remind(self, receiver: str, notice: Notice) -> None:
@@ -131,7 +136,7 @@ class Mailbox:
     # --- receiving
 
     def receive(self, seconds: float) -> list[Notice]:
-        """Wait up to ``seconds`` (at most ``LONG_POLL_SECONDS``) for notices, and acknowledge them.
+        """Wait up to ``seconds`` (at most ``LONG_POLL_SECONDS``) for notices, and acknowledge them in the background.
 
         What is of another run, not for this party, malformed or seen before is dropped with a line in the log.
         """
@@ -143,15 +148,9 @@ class Mailbox:
                 MaxNumberOfMessages=10,
                 WaitTimeSeconds=min(LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
             )
-            messages = answer.get("Messages", [])
-            if messages:
-                self._sqs.delete_message_batch(
-                    QueueUrl=queue,
-                    Entries=[
-                        {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-                        for index, message in enumerate(messages)
-                    ],
-                )
+        messages = answer.get("Messages", [])
+        if messages:
+            self._pool.submit(self._acknowledge, queue, messages)
         return [notice for notice in map(self._read_notice, messages) if notice is not None]
 
     def open(self, notice: Notice) -> Mail:
@@ -181,7 +180,8 @@ class Mailbox:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the spool; safe to call twice."""
+        """Finish what is acknowledged in the background and remove the spool; safe to call twice."""
+        self._pool.shutdown()
         shutil.rmtree(self._spool, ignore_errors=True)
 
     # --- finding what was mailed before
@@ -268,6 +268,16 @@ class Mailbox:
                 f"{notice.key} by {notice.address.sender} has SHA-256 {digest[:12]}…, its notice says "
                 f"{notice.digest[:12] or 'nothing'}…: it was changed or cut short on the way"
             )
+
+    def _acknowledge(self, queue: str, messages: "list[MessageTypeDef]") -> None:
+        handles = [message["ReceiptHandle"] for message in messages]
+        try:
+            self._sqs.delete_message_batch(
+                QueueUrl=queue,
+                Entries=[{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)],
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("notices were not acknowledged, they will come again and be dropped: %s", error)
 
     def _read_notice(self, message: "MessageTypeDef") -> Notice | None:
         try:
