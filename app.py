@@ -17,6 +17,7 @@ from stacks.workload import WorkloadStack
 FLAGS = {
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
+    "@aws-cdk/core:validateAgainstDefaultRules": True,
 }
 
 
@@ -28,7 +29,8 @@ def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
         network = NetworkStack(app, federation=federation, party=party)
         cluster = ClusterStack(app, federation=federation, party=party, vpc=network.vpc)
         data = DataStack(app, federation=federation, party=party, logs=network.logs) if party.data == "s3" else None
-        WorkloadStack(app, federation=federation, party=party, cluster=cluster.cluster, data_key=data and data.key)
+        data_key = data.key if data else None
+        WorkloadStack(app, federation=federation, party=party, cluster=cluster.cluster, data_key=data_key)
     return app
 
 

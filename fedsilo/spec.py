@@ -19,7 +19,7 @@ from fedsilo.errors import SpecError
 MAX_SILOS = 100
 """The hub's stack holds four resources a party, and CloudFormation allows 500 a stack."""
 
-MAX_FOREIGN_SILOS = 30
+MAX_FOREIGN_SILOS = 12
 """Silos in accounts other than the aggregator's: each has its statements in the mail bucket's policy, which S3 limits
 to 20 kB. A silo in the aggregator's account needs none."""
 

@@ -31,7 +31,14 @@ class AddOn:
     """AWS's own policies, as the add-on's page names them."""
 
     def install(self, scope: Construct, cluster: eks.Cluster) -> eks.CfnAddon:
-        role = self._make_role(scope) if self.service_account else None
+        identities = None
+        if self.service_account:
+            role = self._make_role(scope)
+            identities = [
+                eks.CfnAddon.PodIdentityAssociationProperty(
+                    role_arn=role.role_arn, service_account=self.service_account
+                )
+            ]
         return eks.CfnAddon(
             scope,
             self.name,
@@ -39,13 +46,7 @@ class AddOn:
             addon_version=self.version,
             cluster_name=cluster.cluster_name,
             configuration_values=json.dumps(self.configuration) if self.configuration else None,
-            pod_identity_associations=[
-                eks.CfnAddon.PodIdentityAssociationProperty(
-                    role_arn=role.role_arn, service_account=self.service_account
-                )
-            ]
-            if role
-            else None,
+            pod_identity_associations=identities,
             preserve_on_delete=False,
             resolve_conflicts="OVERWRITE",
         )

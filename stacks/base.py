@@ -1,10 +1,12 @@
 """What every stack of a federation has in common: its name, where it goes, its tags, and what becomes of its data."""
 
 import aws_cdk as cdk
+from aws_cdk import aws_eks_v2 as eks
 from constructs import Construct
 
 from fedsilo import names
 from fedsilo.spec import Federation, Party
+from stacks.manifests import Manifest
 
 
 class PartyStack(cdk.Stack):
@@ -26,3 +28,13 @@ class PartyStack(cdk.Stack):
     def output(self, name: str, value: str, description: str) -> None:
         """An output of the stack; the descriptions say what to do with the value."""
         cdk.CfnOutput(self, name, value=value, description=description)
+
+    def apply(self, id_: str, cluster: eks.Cluster, *objects: Manifest) -> eks.KubernetesManifest:
+        """The objects, applied to the cluster one after the other; what is there already is taken over."""
+        return eks.KubernetesManifest(
+            self,
+            id_,
+            cluster=cluster,  # type: ignore[arg-type]  # jsii's stubs lack a member that the class has
+            manifest=[*objects],
+            overwrite=True,
+        )

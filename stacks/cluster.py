@@ -1,7 +1,5 @@
 """A party's cluster: EKS Auto Mode, private, encrypted, logged, open to nobody whom the spec does not name."""
 
-from typing import Any
-
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
@@ -105,17 +103,14 @@ class ClusterStack(PartyStack):
             self.cluster.grant_access(f"Access{entry}", access.principal, [policy])
         for add_on in BLUEPRINT:
             add_on.install(self, self.cluster)
-        self._apply("NetworkPolicies", manifests.network_policy_controller())
+        self.apply("NetworkPolicies", self.cluster, manifests.network_policy_controller())
         if party.compute.gpu:
-            self._apply("GpuNodes", manifests.gpu_node_pool(party.compute))
+            self.apply("GpuNodes", self.cluster, manifests.gpu_node_pool(party.compute))
         self.output(
             "Kubeconfig",
             f"aws eks update-kubeconfig --region {party.region} --name {name}",
             "run it, from where the cluster's endpoint can be reached, to use kubectl",
         )
-
-    def _apply(self, id_: str, manifest: dict[str, Any]) -> None:
-        eks.KubernetesManifest(self, id_, cluster=self.cluster, manifest=[manifest], overwrite=True)
 
     def _make_key(self, cluster: str) -> kms.Key:
         """One key for the cluster's secrets and its control plane's logs."""

@@ -1,8 +1,7 @@
 """What each role may do, said once: the role's own policy and the hub's policies are both made from it.
 
 Across accounts AWS asks both sides, so a hub that admits what a role's policy does not, or the other way round, is a
-hole or a fault. Here they can't differ. Patterns: in IAM a ``*`` also matches slashes, so that ``runs/*/<silo>/*``
-matches a key below another party's prefix too; ``denied`` closes that for writing.
+hole or a fault. Here they can't differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -44,18 +43,20 @@ class Grant:
             conditions={**self.conditions},
         )
 
-    def for_account(self, account: str, roles: Sequence[str]) -> iam.PolicyStatement:
-        """The statement as a resource's policy has it: for one account, and of it only the roles named.
+    def for_accounts(self, roles: Mapping[str, Sequence[str]]) -> iam.PolicyStatement:
+        """The statement as a resource's policy has it: for the accounts, and of each only the roles named.
 
-        The account is the principal because a role that does not exist yet can't be: hub and silos deploy in any
+        The accounts are the principals because a role that does not exist yet can't be: hub and silos deploy in any
         order. What is denied is denied to the whole account.
         """
         conditions = {operator: {**keys} for operator, keys in self.conditions.items()}
         if self.effect is iam.Effect.ALLOW:
-            conditions["ArnEquals"] = {"aws:PrincipalArn": [names.role_arn(role, account) for role in roles]}
+            conditions["ArnEquals"] = {
+                "aws:PrincipalArn": [names.role_arn(role, account) for account in roles for role in roles[account]]
+            }
         return iam.PolicyStatement(
             effect=self.effect,
-            principals=[iam.AccountPrincipal(account)],
+            principals=[iam.AccountPrincipal(account) for account in roles],
             actions=[*self.actions],
             resources=[*self.resources],
             conditions=conditions,
@@ -94,24 +95,28 @@ class Hub:
         return {"StringEquals": {f"aws:ResourceTag/{names.FEDERATION_TAG}": self.federation}}
 
 
+def broadcasts(hub: Hub) -> list[Grant]:
+    """What every trainer may do in the mail bucket: read run.json, list and read what the aggregator sends to all."""
+    everyones = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+    return [Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, everyones)), _list(hub, everyones)]
+
+
 def mail(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's trainer may do in the mail bucket: read what is addressed to it, write below its own prefix."""
+    """What a party's trainer may do in the mail bucket beside: write below its prefix, read what is addressed to it.
+
+    One pattern is both, since its star also matches slashes: ``runs/*/<party>/*`` is what the party wrote and
+    ``runs/<run>/<sender>/outbox/<party>/…``. Writing the latter, below the sender's prefix, is denied.
+    """
     own = f"{_RUNS.party(party.name)}*"
-    if isinstance(party, Silo):
-        addressed = [
-            f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*",
-            f"{_RUNS.outbox(names.AGGREGATOR, party.name)}*",
-        ]
-        listed = [own, addressed[0]]
-    else:
-        addressed = [f"{_RUNS.outbox('*', names.AGGREGATOR)}*"]
-        listed = ["runs/*"]
     return [
-        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, own, *addressed)),
-        Grant(_WRITE_OBJECT, hub.mail(own)),
-        Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], {"StringLike": {"s3:prefix": listed}}),
+        Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(own)),
+        _list(hub, own if isinstance(party, Silo) else "runs/*"),
         denied(hub, party),
     ]
+
+
+def _list(hub: Hub, prefix: str) -> Grant:
+    return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], {"StringLike": {"s3:prefix": prefix}})
 
 
 def denied(hub: Hub, party: Party) -> Grant:
@@ -195,7 +200,7 @@ def operator(hub: Hub) -> list[Grant]:
         Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*")),
         Grant(("s3:PutObject",), hub.mail(_RUNS.run_json)),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
-        Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], {"StringLike": {"s3:prefix": "runs/*"}}),
+        _list(hub, "runs/*"),
         Grant(("sqs:SendMessage",), [hub.control_queue("*")], hub.own_queues, why=_ALL_QUEUES),
         Grant(_FIND_QUEUE, [every_queue], hub.own_queues, why=_ALL_QUEUES),
         *hub_key(hub),

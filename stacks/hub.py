@@ -1,5 +1,8 @@
 """The hub: what the parties share, in the aggregator's account. No other stack refers to it; all agree by name."""
 
+import dataclasses
+from collections.abc import Callable, Sequence
+
 import aws_cdk as cdk
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
@@ -32,6 +35,10 @@ _VISIBLE_AFTER = cdk.Duration.minutes(2)
 _BUCKET_ACKNOWLEDGED = {
     "HIPAA.Security-S3BucketReplicationEnabled": "whether updates may be copied to another place is the owners' to say"
 }
+
+
+RoleName = Callable[[str, str], str]
+_BOTH = (names.trainer_role, names.agent_role)
 
 
 class HubStack(PartyStack):
@@ -74,23 +81,10 @@ class HubStack(PartyStack):
             enable_key_rotation=True,
             removal_policy=self.removal,
         )
-        roles = [
-            (silo.account, role(self._federation.name, silo.name))
-            for silo in self._foreign
-            for role in (names.trainer_role, names.agent_role)
-        ]
-        if roles:
-            key.add_to_resource_policy(
-                iam.PolicyStatement(
-                    principals=[iam.AccountPrincipal(account) for account in dict.fromkeys(a for a, _ in roles)],
-                    actions=["kms:Decrypt", "kms:GenerateDataKey"],
-                    resources=["*"],
-                    conditions={
-                        "ArnEquals": {"aws:PrincipalArn": [names.role_arn(role, account) for account, role in roles]},
-                        "StringEquals": {"kms:ViaService": grants.via_services(self._hub)},
-                    },
-                )
-            )
+        if self._foreign:
+            (use,) = grants.hub_key(self._hub)
+            this_key = dataclasses.replace(use, resources=["*"])
+            key.add_to_resource_policy(this_key.for_accounts(self._roles(*self._foreign)))
         key.add_to_resource_policy(
             iam.PolicyStatement(
                 principals=[iam.ServicePrincipal("cloudwatch.amazonaws.com")],
@@ -131,10 +125,20 @@ class HubStack(PartyStack):
             auto_delete_objects=not self.keeps,
         )
         acknowledge(bucket, _BUCKET_ACKNOWLEDGED)
+        if self._foreign:
+            for grant in grants.broadcasts(self._hub):
+                bucket.add_to_resource_policy(grant.for_accounts(self._roles(*self._foreign)))
         for silo in self._foreign:
-            roles = [role(self._federation.name, silo.name) for role in (names.trainer_role, names.agent_role)]
             for grant in grants.mail(self._hub, silo):
-                bucket.add_to_resource_policy(grant.for_account(silo.account, roles))
+                bucket.add_to_resource_policy(grant.for_accounts(self._roles(silo)))
+
+    def _roles(self, *silos: Silo, of: Sequence[RoleName] = _BOTH) -> dict[str, list[str]]:
+        """The names of the silos' roles, by account."""
+        roles: dict[str, list[str]] = {}
+        for silo in silos:
+            own = roles.setdefault(silo.account or self.account, [])
+            own.extend(role(self._federation.name, silo.name) for role in of)
+        return roles
 
     def _make_alarm_topic(self) -> sns.Topic:
         return sns.Topic(self, "Alarms", master_key=self._key, enforce_ssl=True)
@@ -184,18 +188,19 @@ class HubStack(PartyStack):
 
     def _admitted(self, party: Party) -> list[iam.PolicyStatement]:
         """Statements for the roles of other accounts; those of the hub's own account need none."""
-        fed = self._federation.name
         if isinstance(party, Silo):
             if party not in self._foreign:
                 return []
-            trainer, agent = names.trainer_role(fed, party.name), names.agent_role(fed, party.name)
             receive, _ = grants.notices(self._hub, party)
             (request,) = grants.requests(self._hub, party)
-            return [receive.for_account(party.account, [trainer]), request.for_account(party.account, [agent])]
-        return [
-            grants.notices(self._hub, silo)[1].for_account(silo.account, [names.trainer_role(fed, silo.name)])
-            for silo in self._foreign
-        ]
+            return [
+                receive.for_accounts(self._roles(party, of=[names.trainer_role])),
+                request.for_accounts(self._roles(party, of=[names.agent_role])),
+            ]
+        if not self._foreign:
+            return []
+        _, send = grants.notices(self._hub, self._foreign[0])
+        return [send.for_accounts(self._roles(*self._foreign, of=[names.trainer_role]))]
 
 
 def _policy(admitted: list[iam.PolicyStatement]) -> iam.PolicyDocument:

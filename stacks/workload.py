@@ -45,9 +45,10 @@ class WorkloadStack(PartyStack):
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), self._agents_grants())
         trainer = self._make_role(names.TRAINER, names.trainer_role(*self._who), self._trainers_grants())
         image = party.image or self._build_image()
-        namespace = self._apply("Namespace", manifests.namespace())
-        house = self._apply(
+        namespace = self.apply("Namespace", cluster, manifests.namespace())
+        house = self.apply(
             "House",
+            cluster,
             manifests.quota(party.compute),
             *manifests.network_policies(party),
             *manifests.service_accounts(),
@@ -55,7 +56,7 @@ class WorkloadStack(PartyStack):
             *manifests.config_maps(party, self._settings()),
         )
         house.node.add_dependency(namespace)
-        programs = self._apply("Programs", manifests.trainer(image, party), manifests.agent(image))
+        programs = self.apply("Programs", cluster, manifests.trainer(image, party), manifests.agent(image))
         # A pod gets its credentials when it starts, or never.
         programs.node.add_dependency(house, agent, trainer)
         self.output("ImageUri", image, "what the agent and the trainers run")
@@ -75,6 +76,7 @@ class WorkloadStack(PartyStack):
 
     def _trainers_grants(self) -> list[grants.Grant]:
         return [
+            *grants.broadcasts(self._hub),
             *grants.mail(self._hub, self.party),
             *grants.notices(self._hub, self.party),
             *grants.hub_key(self._hub),
@@ -120,6 +122,3 @@ class WorkloadStack(PartyStack):
             build_args={"TORCH": "gpu" if self.party.compute.gpu else "cpu"},
         )
         return asset.image_uri
-
-    def _apply(self, id_: str, *objects: manifests.Manifest) -> eks.KubernetesManifest:
-        return eks.KubernetesManifest(self, id_, cluster=self._cluster, manifest=[*objects], overwrite=True)

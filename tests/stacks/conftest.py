@@ -1,17 +1,15 @@
 """Both federations, synthesized once for all tests: the example, and one with every setting away from its default."""
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import aws_cdk as cdk
 import pytest
 
-from app import compose
+from app import FLAGS, compose
 from fedsilo import names, spec
 from tests.stacks.resolve import ACCOUNT, Resolver, manifests
 
@@ -54,11 +52,15 @@ class Synthesized:
         return [m for stack in stacks for m in manifests(self.resolver(stack), self.templates[stack])]
 
 
-def synthesize(path: Path, outdir: Path) -> Synthesized:
+def synthesize(path: Path, outdir: Path, only: Callable[..., cdk.Stack] | None = None) -> Synthesized:
+    """All of the federation, or ``only`` one stack of it."""
     federation = spec.load(path)
-    with mock.patch.dict(os.environ, CDK_VALIDATION="false"):
+    if only:
+        app = cdk.App(context=FLAGS, outdir=str(outdir), analytics_reporting=False)
+        only(app, federation=federation)
+    else:
         app = compose(federation, outdir=str(outdir))
-        assembly = app.synth()
+    assembly = app.synth(skip_validation=True)  # test_validators.py has one with it
     templates = {stack.stack_name: json.loads(Path(stack.template_full_path).read_text()) for stack in assembly.stacks}
     return Synthesized(federation, app, outdir, templates)
 

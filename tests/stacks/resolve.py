@@ -61,6 +61,8 @@ class Resolver:
         kind, physical = self._resources[name]["Type"], self._ref(name)
         here = f"{self._region}:{self._account}"
         match kind, attribute:
+            case "AWS::SQS::Queue", "QueueName":
+                return physical
             case "AWS::S3::Bucket", "Arn":
                 return f"arn:aws:s3:::{physical}"
             case "AWS::SQS::Queue", "Arn":
