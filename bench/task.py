@@ -1,6 +1,6 @@
 """What the benchmarks run: one workload, its silos, rounds and hyperparameters, the same for all that is compared."""
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +27,12 @@ class Task:
     seed: int
     chosen: Mapping[str, str]
 
+    @classmethod
+    def of(cls, options: Namespace) -> "Task":
+        """The task of ``parser``'s options."""
+        chosen = dict(pair.split("=", 1) for pair in options.chosen)
+        return cls(options.workload, options.silos, options.rounds, options.seed, chosen)
+
     @property
     def workload(self) -> Workload:
         return workload.load(self.name)
@@ -40,3 +46,14 @@ class Task:
         if rank:
             fields |= {"silo": self.silos[rank - 1], "data": "packaged"}
         return Namespace(**fields)
+
+
+def parser(doc: str | None) -> ArgumentParser:
+    """The options of a benchmark that runs one task; ``doc`` is its module's."""
+    options = ArgumentParser(description=(doc or "").splitlines()[0])
+    options.add_argument("--workload", default="heart_disease")
+    options.add_argument("--silos", nargs="+", default=HOSPITALS)
+    options.add_argument("--rounds", type=int, default=50)
+    options.add_argument("--seed", type=int, default=0)
+    options.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", dest="chosen")
+    return options

@@ -19,7 +19,7 @@ from fedsilo import fedml_core  # noqa: F401  (before FedML)
 from fedsilo.errors import MailError, RunError
 from fedsilo.learning import Aggregator, Sums
 from fedsilo.ledger import Ledger
-from fedsilo.mail import Notice, Tensors, check_parameters, finite
+from fedsilo.mail import MODEL, Notice, Tensors, check_parameters, finite
 from fedsilo.mail_comm import BAD_MAIL, ROUND, TICK, MailCommManager
 from fedsilo.run import Run
 from fedsilo.tracking import Tracker
@@ -120,8 +120,8 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             self._show("WAITING")
             return
         mail = self._comm.mailbox.open(notice)
-        check_parameters(mail.groups["model"], self.aggregator.get_global_model_params(), notice.key)
-        self.aggregator.set_global_model_params(mail.groups["model"])
+        check_parameters(mail.groups.get(MODEL, {}), self.aggregator.get_global_model_params(), notice.key)
+        self.aggregator.set_global_model_params(mail.groups.get(MODEL, {}))
         self._ledger.event("resumed", mail.round_idx, "an earlier aggregator had opened this round")
         self._present = set(self._run.silos)
         self._begin_round(mail.round_idx, notice)

@@ -49,21 +49,25 @@ def settings(federation: Federation, party: str) -> Settings:
     )
 
 
+def trainer_environment(party: Settings, endpoint: str, scratch: Path) -> dict[str, str]:
+    """What a local trainer's environment holds: a pod's, and the endpoint; temporary files go to ``scratch``."""
+    environment = emulator.environment(endpoint, party.hub_region) | party.to_environment()
+    return environment | {"TMPDIR": str(scratch), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
 class Trainer:
     """One party's trainer as a local process, with its log in a file."""
 
     def __init__(self, party: Settings, run: str, endpoint: str, log: Path, scratch: Path) -> None:
         self.party = party.party
         self.log = log
-        environment = emulator.environment(endpoint, party.hub_region) | party.to_environment()
-        environment |= {"TMPDIR": str(scratch), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         with log.open("ab") as file:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "fedsilo", "trainer", run],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=environment,
+                env=trainer_environment(party, endpoint, scratch),
                 start_new_session=True,
             )
 
@@ -83,14 +87,17 @@ class Trainer:
     def kill(self) -> None:
         """End it and what it started at once, as a lost node would."""
         self._signal(signal.SIGKILL)
-        self._process.wait()
+        self._reap()
 
     def ask_to_stop(self) -> None:
         self._signal(signal.SIGTERM)
 
     def _signal(self, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, number)
+            os.killpg(self.pid, number)
+
+    def _reap(self) -> None:
+        self._process.wait()
 
 
 def stop(trainers: list[Trainer]) -> None:

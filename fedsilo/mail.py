@@ -15,6 +15,7 @@ import tempfile
 import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import ClientError, IncompleteReadError, ReadTimeoutError, ResponseStreamingError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -45,11 +52,17 @@ READ_ATTEMPTS = 5
 LONG_POLL_SECONDS = 20
 """SQS's longest wait for a message; a party that waits makes one call in this time."""
 
+NOTIFIERS = 8
+"""How many notices of a broadcast are sent at a time."""
+
 DIGEST = "sha256"
 """The object metadata that keeps a mail's digest, for those who find it without its notice."""
 
 TAG = "fedsilo=mail"
 """The tag by which the mail bucket's lifecycle rule knows what expires; ledgers and models have none."""
+
+MODEL = "model"
+"""The group of a mail's tensors that are the model's parameters and buffers."""
 
 _TRANSFER = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
 
@@ -72,8 +85,7 @@ class Notice:
 class Mail:
     """An opened mail. ``kind`` is the word for its FedML message type; ``groups`` holds its tensors.
 
-    A group is ``model``, or one of the sums (``statistics``, ``evaluation``). The tensors are read-only views of a
-    file; copy what is to be kept.
+    A group is ``MODEL``, whose tensors are views of a file (copy what is to be kept), or one of the sums.
     """
 
     sender: str
@@ -99,6 +111,7 @@ class Mailbox:
         self._sqs = aws.sqs(settings.hub_region)
         self._queues: dict[str, str] = {}
         self._seen: set[str] = set()
+        self._pool = ThreadPoolExecutor(NOTIFIERS, thread_name_prefix="mail")
         self._spool = Path(tempfile.mkdtemp(prefix="fedsilo-mail-"))
         self._queue(settings.party)
         self._seq = self._last_seq() + 1
@@ -123,8 +136,7 @@ class Mailbox:
     ) -> Notice:
         """Put one object for all receivers; it is the checkpoint of the round too. Returns its notice."""
         notice = self._put(self.keys.broadcast(round_idx), kind, round_idx, fields, groups)
-        for receiver in receivers:
-            self._notify(receiver, notice)
+        list(self._pool.map(lambda receiver: self._notify(receiver, notice), receivers))
         return notice
 
     def remind(self, receiver: str, notice: Notice) -> None:
@@ -134,7 +146,7 @@ class Mailbox:
     # --- receiving
 
     def receive(self, seconds: float) -> list[Notice]:
-        """Wait up to ``seconds`` (at most ``LONG_POLL_SECONDS``) for notices, and acknowledge them.
+        """Wait up to ``seconds`` (at most ``LONG_POLL_SECONDS``) for notices, and acknowledge them in the background.
 
         What is of another run, not for this party, malformed or seen before is dropped with a line in the log.
         """
@@ -146,15 +158,9 @@ class Mailbox:
                 MaxNumberOfMessages=10,
                 WaitTimeSeconds=min(LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
             )
-            messages = answer.get("Messages", [])
-            if messages:
-                self._sqs.delete_message_batch(
-                    QueueUrl=queue,
-                    Entries=[
-                        {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]}
-                        for index, message in enumerate(messages)
-                    ],
-                )
+        messages = answer.get("Messages", [])
+        if messages:
+            self._pool.submit(self._acknowledge, queue, messages)
         return [notice for notice in map(self._read_notice, messages) if notice is not None]
 
     def open(self, notice: Notice) -> Mail:
@@ -184,7 +190,8 @@ class Mailbox:
             path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Remove the spool; safe to call twice."""
+        """Finish what is acknowledged in the background and remove the spool; safe to call twice."""
+        self._pool.shutdown()
         shutil.rmtree(self._spool, ignore_errors=True)
 
     # --- finding what was mailed before
@@ -300,6 +307,16 @@ class Mailbox:
             return self._read_object(key, most, attempts - 1)
         return body
 
+    def _acknowledge(self, queue: str, messages: "list[MessageTypeDef]") -> None:
+        handles = [message["ReceiptHandle"] for message in messages]
+        try:
+            self._sqs.delete_message_batch(
+                QueueUrl=queue,
+                Entries=[{"Id": str(index), "ReceiptHandle": handle} for index, handle in enumerate(handles)],
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.warning("notices were not acknowledged, they will come again and be dropped: %s", error)
+
     def _read_notice(self, message: "MessageTypeDef") -> Notice | None:
         try:
             body = json.loads(message["Body"])
@@ -380,7 +397,9 @@ def _read(path: Path, notice: Notice) -> Mail:
             groups: dict[str, OrderedDict[str, torch.Tensor]] = {}
             for key in file.keys():  # noqa: SIM118  (no mapping)
                 group, _, name = key.partition("/")
-                groups.setdefault(group, OrderedDict())[name] = file.get_tensor(key)
+                tensor = file.get_tensor(key)
+                # A view keeps the whole file in memory; only the model is worth that, and only while it is used.
+                groups.setdefault(group, OrderedDict())[name] = tensor if group == MODEL else tensor.clone()
     except SafetensorError as error:
         raise MailError(f"{where} is not a safetensors file: {error}") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RuntimeError) as error:

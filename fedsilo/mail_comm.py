@@ -12,7 +12,7 @@ from typing import Any
 from fedsilo import fedml_core  # noqa: F401  (before FedML)
 from fedsilo.errors import MailError
 from fedsilo.ledger import Ledger
-from fedsilo.mail import LONG_POLL_SECONDS, Mailbox, Notice, Tensors
+from fedsilo.mail import LONG_POLL_SECONDS, MODEL, Mailbox, Notice, Tensors
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.run import Run
 
@@ -67,7 +67,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         model = params.pop(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, None)
         groups: dict[str, Tensors] = {name: params.pop(name) for name in SUMS if name in params}
         if model is not None:
-            groups["model"] = model
+            groups[MODEL] = model
         fields = {
             name: value for name, value in params.items() if name not in ("msg_type", "sender", "receiver", ROUND)
         }
@@ -100,7 +100,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def broadcast(self, silos: Iterable[str], round_idx: int, model: Tensors) -> Notice:
         """Mail the global model that opens ``round_idx`` to ``silos``, as one object."""
         with self._ledger.span("mail", round_idx):
-            return self.mailbox.broadcast(silos, "sync", round_idx, {}, {"model": model})
+            return self.mailbox.broadcast(silos, "sync", round_idx, {}, {MODEL: model})
 
     def deliver(self, notice: Notice) -> None:
         """Open a mail and dispatch it; one that can't be opened is dispatched as ``BAD_MAIL``."""
@@ -123,7 +123,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
                 if name not in message.get_params():
                     message.add_params(name, value)
             message.add_params(ROUND, mail.round_idx)
-            message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, mail.groups.get("model"))
+            message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, mail.groups.get(MODEL))
             for name in SUMS:
                 message.add_params(name, mail.groups.get(name))
         self._dispatch(message)

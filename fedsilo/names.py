@@ -21,6 +21,33 @@ RUN_PATTERN = r"[a-z0-9][a-z0-9-]{2,38}[a-z0-9]"
 """A run's id: 4 to 40 of a-z, 0-9 and hyphen (it is part of object keys, Job names and SageMaker run names)."""
 
 
+MAIL_TAG = ("expire", "mail")
+"""Key and value of the object tag by which a mail expires; ledgers and models carry none, and stay."""
+
+FEDERATION_TAG = "fedsilo:federation"
+"""The tag that every resource of a federation carries; policies that admit many queues test it."""
+
+PARTY_TAG = "fedsilo:party"
+"""The tag that every resource of a party carries, the party's queues in the hub included."""
+
+NAMESPACE = "fedsilo"
+"""The Kubernetes namespace of the agent and the trainers."""
+
+AGENT = "agent"
+"""The agent's Deployment and service account."""
+
+TRAINER = "trainer"
+"""The trainers' service account, and the suspended CronJob that is their template."""
+
+AGENT_PORT = 8080
+"""Where the agent answers ``/alive`` and ``/ready``."""
+
+
+def stack(federation: str, *parts: str) -> str:
+    """A CloudFormation stack: ``<fed>-hub``, ``<fed>-<party>-cluster``."""
+    return "-".join((federation, *parts))
+
+
 def mail_bucket(federation: str, account: str, region: str) -> str:
     """The bucket in the hub that holds every mail and every ledger of the federation."""
     return f"{federation}-mail-{account}-{region}"
@@ -41,9 +68,13 @@ def control_queue(federation: str, party: str) -> str:
     return f"{federation}-{party}-control.fifo"
 
 
-def dead_letter_queue(queue: str) -> str:
-    """Where a queue's undeliverable messages go; FIFO, as the queue is."""
-    return f"{queue.removesuffix('.fifo')}-dead.fifo"
+def dead_letter_queue(federation: str, party: str) -> str:
+    """Where the undeliverable messages of a party's two queues go; FIFO, as they are.
+
+    One for both queues, so that the hub's stack has room for a hundred silos, and none shared between parties: a
+    request sent to all of them carries one deduplication id, by which a shared queue would drop all but the first.
+    """
+    return f"{federation}-{party}-dead.fifo"
 
 
 def trainer_role(federation: str, party: str) -> str:
@@ -56,14 +87,56 @@ def agent_role(federation: str, party: str) -> str:
     return f"{federation}-{party}-agent"
 
 
+def operator_policy(federation: str) -> str:
+    """The managed policy, in the hub's account, of whoever starts and watches runs."""
+    return f"{federation}-operator"
+
+
+def cluster(federation: str, party: str) -> str:
+    """A party's EKS cluster."""
+    return f"{federation}-{party}"
+
+
+def hub_key_alias(federation: str) -> str:
+    """The alias of the key that encrypts the hub: another account can know it, but not the key's id."""
+    return f"alias/{federation}-hub"
+
+
 def experiment(federation: str, rank: int) -> str:
     """The SageMaker experiment of a party: rank 0 is the aggregator, a silo's rank is its place in the spec from 1."""
     return f"{federation}-server" if rank == 0 else f"{federation}-client-{rank}"
 
 
+def bucket_arn(bucket: str, key: str | None = None) -> str:
+    """The ARN of a bucket, or of the objects that ``key`` (a pattern) names in it."""
+    return f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
+
+
+def queue_arn(queue: str, account: str, region: str) -> str:
+    """The ARN of a queue, or of those that ``queue`` (a pattern) names."""
+    return f"arn:aws:sqs:{region}:{account}:{queue}"
+
+
+def role_arn(role: str, account: str) -> str:
+    """The ARN of an IAM role."""
+    return f"arn:aws:iam::{account}:role/{role}"
+
+
+def experiment_arns(experiment: str, account: str, region: str) -> list[str]:
+    """The ARNs of all that the SageMaker SDK makes for an experiment and its runs."""
+    return [
+        f"arn:aws:sagemaker:{region}:{account}:{resource}"
+        for resource in (
+            f"experiment/{experiment}",
+            f"experiment-trial/default-run-group-{experiment}",
+            f"experiment-trial-component/{experiment}-*",
+        )
+    ]
+
+
 @dataclass(frozen=True)
 class RunKeys:
-    """The object keys of one run in the mail bucket."""
+    """The object keys of one run in the mail bucket; of the run ``*``, the patterns that policies are written in."""
 
     run: str
 

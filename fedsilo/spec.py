@@ -19,7 +19,7 @@ from fedsilo.errors import SpecError
 MAX_SILOS = 100
 """The hub's stack holds four resources a party, and CloudFormation allows 500 a stack."""
 
-MAX_FOREIGN_SILOS = 30
+MAX_FOREIGN_SILOS = 12
 """Silos in accounts other than the aggregator's: each has its statements in the mail bucket's policy, which S3 limits
 to 20 kB. A silo in the aggregator's account needs none."""
 
@@ -37,7 +37,8 @@ REGIONS = frozenset(
     """.split()  # noqa: SIM905 - a list of 34 lines says no more
 )
 
-_RESERVED = frozenset({names.AGGREGATOR, names.EVERYONE, "mail"})
+# A silo of these names would share a prefix, a bucket or a policy's pattern with what is not its own.
+_RESERVED = frozenset({names.AGGREGATOR, names.EVERYONE, "mail", "outbox"})
 _PRIVATE = [IPv4Network(n) for n in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10")]
 
 
@@ -282,7 +283,7 @@ def parse(raw: object) -> Federation:
     try:
         federation, problems = Federation.model_validate(raw), []
     except ValidationError as error:
-        federation, problems = None, [_sentence(e) for e in error.errors(include_url=False) if not _follows(e)]
+        federation, problems = None, [_line(_sentence(e)) for e in error.errors(include_url=False) if not _follows(e)]
     problems += _across(_lenient(raw))
     if federation is None or problems:
         raise SpecError("\n".join(dict.fromkeys(problems)))
@@ -327,6 +328,11 @@ def _follows(error: Any) -> bool:
     if error["type"] == "too_short":
         return bool(len(error["input"]) >= error["ctx"]["min_length"])
     return bool(error["type"] == "default_factory_not_called")
+
+
+def _line(text: str) -> str:
+    """The text on one line, whatever a key or a value holds."""
+    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _sentence(error: Any) -> str:
@@ -396,6 +402,7 @@ def _across(federation: Federation) -> Iterator[str]:
     parties += [(f"silos[{i}]", silo) for i, silo in enumerate(federation.silos)]
     yield from _sizes(federation)
     yield from _silo_names(federation.silos)
+    yield from _bucket_names(federation, parties)
     yield from _addresses(parties)
     yield from _accounts(parties)
     yield from _ways_out(federation, parties)
@@ -428,6 +435,17 @@ def _silo_names(silos: tuple[Silo, ...]) -> Iterator[str]:
         if name in seen:
             yield f"silos[{i}].name: {name} is also silos[{seen[name]}].name"
         seen.setdefault(name, i)
+
+
+def _bucket_names(federation: Federation, parties: list[tuple[str, Party]]) -> Iterator[str]:
+    for where, party in parties:
+        name, owner, region = (
+            getattr(o, f, None) for o, f in ((federation, "name"), (party, "name"), (party, "region"))
+        )
+        if party.data == "s3" and name and owner and region:
+            excess = len(names.data_bucket(name, owner, "0" * 12, region)) - 63
+            if excess > 0:
+                yield f"{where}.name: {owner} should be {excess} shorter: S3 allows 63 characters for the data bucket"
 
 
 def _addresses(parties: list[tuple[str, Party]]) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """One party's part in one run, from start to end: what a Job, or a local process, runs.
 
-It takes who it is from the environment (``Settings``) and the run from ``run.json`` in the mail bucket. It ends with
-exit code 0 when its part is done, and otherwise with one line that says why not, in the log and in its status.
+It takes who it is from the environment (``Settings``) and the run from ``run.json`` in the mail bucket. When its
+part does not end well, one line says why not, in the log and in its status.
 """
 
 import logging
@@ -11,17 +11,24 @@ import sys
 from types import FrameType
 
 from fedsilo import aws, names
-from fedsilo.errors import FedsiloError, RefusedError, RunError, SpecError
+from fedsilo.errors import FedsiloError, HubError, RefusedError, SpecError, StoppedError
 from fedsilo.ledger import Ledger
 from fedsilo.run import Run
 from fedsilo.settings import Settings
 
 RUN_JSON_BYTES = 2**20
+
+DONE, AGAIN, OVER = 0, 1, 3
+"""Exit codes: the part is done; it failed, and another try may go on where it was (AWS was away, a defect, SIGTERM,
+as any signal); it is over, and another try would end the same way."""
+
+_STATES: dict[type[FedsiloError], str] = {RefusedError: "REFUSED", StoppedError: "STOPPED"}
+
 log = logging.getLogger(__name__)
 
 
 def main(run_id: str) -> int:
-    """Take part in the run. Returns the exit code: 0 done, 1 failed, 3 refused."""
+    """Take part in the run. Returns the exit code: ``DONE``, ``AGAIN`` or ``OVER``."""
     _log_to_stderr()
     ledger: Ledger | None = None
     try:
@@ -33,24 +40,19 @@ def main(run_id: str) -> int:
             from fedsilo import part  # FedML and torch: seconds, and no reader of run.json needs them
         log.info("%s takes part in run %s", settings.party, run.run)
         part.take(settings, run, ledger)
-    except RefusedError as error:
-        log.error("%s", error)
-        if ledger:
-            ledger.close(state="REFUSED", reason=str(error))
-        return 3
     except FedsiloError as error:
         log.error("%s", error)
         if ledger:
-            ledger.close(state="FAILED", reason=str(error))
-        return 1
+            ledger.close(state=_STATES.get(type(error), "FAILED"), reason=str(error))
+        return AGAIN if isinstance(error, HubError | StoppedError) else OVER
     except Exception as error:
         log.exception("a defect of fedsilo or of the workload")
         if ledger:
             ledger.close(state="FAILED", reason=f"defect: {type(error).__name__}: {error}")
-        return 1
+        return AGAIN
     ledger.close(state="FINISHED")
     log.info("%s is done", settings.party)
-    return 0
+    return DONE
 
 
 def fetch_run(settings: Settings, run_id: str) -> Run:
@@ -69,7 +71,7 @@ def fetch_run(settings: Settings, run_id: str) -> Run:
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
-    raise RunError("stopped by SIGTERM; it goes on where it was when it is started again")
+    raise StoppedError("stopped by SIGTERM; it goes on where it was when it is started again")
 
 
 def _log_to_stderr() -> None:

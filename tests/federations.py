@@ -18,6 +18,7 @@ from fedsilo.record import Reader, Record
 from fedsilo.run import Run
 from fedsilo.settings import Settings
 from fedsilo.spec import Federation, parse
+from tests.forked import ForkedTrainer
 
 HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
 WAIT_SECONDS = 60.0
@@ -58,7 +59,7 @@ class RunningFederation:
         local.create_hub(self.federation)
         self.reader = Reader(self.federation.name, emulator.ACCOUNT, "us-east-1")
         self.reader.put_run(self.run)
-        self.trainers: dict[str, local.Trainer] = {}
+        self.trainers: dict[str, ForkedTrainer] = {}
         self._mailboxes: list[Mailbox] = []
 
     def settings(self, party: str) -> Settings:
@@ -66,7 +67,7 @@ class RunningFederation:
 
     def start(self, *parties: str) -> None:
         for party in parties:
-            self.trainers[party] = local.Trainer(
+            self.trainers[party] = ForkedTrainer(
                 self.settings(party), self.run.run, self.endpoint, self.folder / f"{party}.log", self.folder
             )
 

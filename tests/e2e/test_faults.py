@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from fedsilo import aws, names
 from fedsilo.mail import Mailbox
+from fedsilo.trainer import OVER
 from tests.faulty_proxy import FaultyProxy
 from tests.federations import HOSPITALS, RunningFederation, assert_same_model
 
@@ -98,7 +99,7 @@ def test_without_a_quorum_the_run_says_why_it_ends(make: Make) -> None:
     federation.start(AGGREGATOR)
     federation.until_round(0, {FIRST})
     federation.trainers[SECOND].kill()
-    assert federation.wait(AGGREGATOR, FIRST) == {AGGREGATOR: 1, FIRST: 1}, federation.logs()
+    assert federation.wait(AGGREGATOR, FIRST) == {AGGREGATOR: OVER, FIRST: OVER}, federation.logs()
     reason = f"round 0: 1 of 2 silos answered within 2 s; the quorum is 2; missing {SECOND}"
     for party in (AGGREGATOR, FIRST):
         assert federation.status(party)["state"] == "FAILED"

@@ -84,7 +84,11 @@ def test_silo_is_foreign_where_its_account_is_not_the_hubs() -> None:
     [
         ("name", "Heart", "name: Heart should be 2 to 20 of a-z, 0-9 and hyphen, a letter first and no hyphen last"),
         ("silos.1.name", "cleveland", "silos[1].name: cleveland is also silos[0].name"),
-        ("silos.1.name", "all", "silos[1].name: all should be none of aggregator, all, mail: they name other things"),
+        (
+            "silos.1.name",
+            "all",
+            "silos[1].name: all should be none of aggregator, all, mail, outbox: they name other things",
+        ),
         ("silos.1.name", "x" * 21, f"silos[1].name: {'x' * 21} should be 2 to 20 of a-z, 0-9 and hyphen"),
         ("aggregator.name", "server", "aggregator.name: unknown key; known here: account, region"),
         ("silos.1.vpc_cidr", "10.0.0.0/16", "silos[1].vpc_cidr: 10.0.0.0/16 overlaps aggregator.vpc_cidr"),
@@ -162,6 +166,15 @@ def test_all_problems_are_reported_at_once() -> None:
     assert sorted(problem.split(":")[0] for problem in problems(raw)) == [
         "name", "nmae", "silos[0].compute.cpu", "silos[1].vpc_cidr",
     ]  # fmt: skip
+
+
+def test_data_buckets_name_fits_into_s3s_limit() -> None:
+    raw = with_setting("silos.1", {"name": "x" * 20, "vpc_cidr": "10.2.0.0/16", "data": "s3"})
+    raw["name"] = "y" * 20
+    raw["aggregator"]["region"] = "ap-southeast-1"
+    assert problems(raw) == [
+        f"silos[1].name: {'x' * 20} should be 6 shorter: S3 allows 63 characters for the data bucket"
+    ]
 
 
 def test_hub_has_room_for_so_many_silos_and_no_more() -> None:

@@ -93,36 +93,25 @@ def parse(text: str, name: str) -> Patients:
 def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """FLamby's split of a hospital: 66 % to train, stratified on the label where each has more than two patients.
 
-    ``labels``: [n] of 0 and 1, n at least 2. Returns the row numbers of the training and the test set, ascending.
-    The test set is that of scikit-learn's ``train_test_split`` with ``random_state=43``: same draws of the same
-    generator, whose stream NumPy keeps for ever.
+    ``labels``: [n] of 0 and 1, n at least 2. Returns the row numbers of the training and the test set, ascending. For
+    the UCI hospitals they are those of scikit-learn's ``train_test_split`` with ``random_state=43``, which FLamby
+    calls: the same draws from the same generator, whose stream NumPy keeps for ever.
     """
     random = np.random.RandomState(SPLIT_SEED)
     size = len(labels)
     num_train = math.floor(TRAIN_FRACTION * size)
-    classes = [np.flatnonzero(labels == label) for label in (0, 1)]
-    if min(map(len, classes)) > 2:
-        counts = np.array([len(rows) for rows in classes])
-        shares = _shares(counts, num_train, random)
-        _shares(counts - shares, size - num_train, random)  # scikit-learn draws here too
+    healthy, diseased = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    if min(len(healthy), len(diseased)) > 2:
+        share = round(num_train * len(healthy) / size)
         train = np.concatenate(
-            [rows[random.permutation(len(rows))[:share]] for rows, share in zip(classes, shares, strict=True)]
+            [
+                healthy[random.permutation(len(healthy))[:share]],
+                diseased[random.permutation(len(diseased))[: num_train - share]],
+            ]
         )
     else:
         train = random.permutation(size)[size - num_train :]
     return np.sort(train), np.setdiff1d(np.arange(size), train)
-
-
-def _shares(counts: np.ndarray, total: int, random: np.random.RandomState) -> np.ndarray:
-    """``total`` in the proportion of ``counts`` [2], in whole numbers; lots are drawn for a tie."""
-    exact = counts / counts.sum() * total
-    shares: np.ndarray = np.floor(exact).astype(int)
-    short = total - shares.sum()
-    if short:
-        rest = exact - shares
-        candidates = np.flatnonzero(rest == rest.max())
-        shares[random.choice(candidates, size=short, replace=False)] += 1
-    return shares
 
 
 def _table(text: str, name: str) -> np.ndarray:

@@ -74,6 +74,12 @@ def test_any_split_is_whole_and_keeps_the_proportion(size: int, diseased: int) -
         assert abs(labels[train].sum() - 0.66 * diseased) < 1
 
 
+def test_only_what_has_more_than_two_patients_is_stratified() -> None:
+    plain = data.split(np.zeros(50))[1].tolist()
+    assert data.split((np.arange(50) < 2).astype(float))[1].tolist() == plain
+    assert data.split((np.arange(50) < 3).astype(float))[1].tolist() != plain
+
+
 def test_features_are_flambys() -> None:
     patients = data.parse(
         f"{HEADER}\n{PATIENT}\n63,1,4,145,?,1,2,150,0,2.3,1,1,6,1\n50,0,1,120,0,0,0,99,1,-.5,1,1,6,3\n", "x"

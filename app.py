@@ -1,0 +1,41 @@
+"""The CDK app: reads the federation's file and composes its stacks; nothing else."""
+
+import os
+import sys
+
+import aws_cdk as cdk
+
+from fedsilo import spec
+from fedsilo.errors import SpecError
+from stacks.cluster import ClusterStack
+from stacks.data import DataStack
+from stacks.hub import HubStack
+from stacks.network import NetworkStack
+from stacks.workload import WorkloadStack
+
+# Here and not in cdk.json, so that `python app.py` gives the templates that `cdk synth` gives.
+FLAGS = {
+    "@aws-cdk/aws-iam:minimizePolicies": True,
+    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
+    "@aws-cdk/core:validateAgainstDefaultRules": True,
+}
+
+
+def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
+    """An app with every stack of the federation."""
+    app = cdk.App(context=FLAGS, outdir=outdir, analytics_reporting=False)
+    HubStack(app, federation=federation)
+    for party in federation.parties:
+        network = NetworkStack(app, federation=federation, party=party)
+        cluster = ClusterStack(app, federation=federation, party=party, vpc=network.vpc)
+        data = DataStack(app, federation=federation, party=party, logs=network.logs) if party.data == "s3" else None
+        data_key = data.key if data else None
+        WorkloadStack(app, federation=federation, party=party, cluster=cluster.cluster, data_key=data_key)
+    return app
+
+
+if __name__ == "__main__":
+    try:
+        compose(spec.load(os.environ.get("FEDERATION", "federation.yaml"))).synth()
+    except SpecError as error:
+        sys.exit(str(error))

@@ -1,0 +1,86 @@
+"""The blueprint: the add-ons of every cluster. One more is one line in ``BLUEPRINT``.
+
+Auto Mode brings the network, DNS, storage, load-balancing, Pod Identity and GPU add-ons itself
+(https://docs.aws.amazon.com/eks/latest/userguide/eks-add-ons.html).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from stacks.acknowledge import AWS_MANAGED, acknowledge
+
+
+@dataclass(frozen=True)
+class AddOn:
+    """An EKS add-on: https://docs.aws.amazon.com/eks/latest/userguide/workloads-add-ons-available-eks.html."""
+
+    name: str
+    version: str | None = None
+    """Default: the one that EKS ships for the cluster's Kubernetes version, which moves with patches of it."""
+    configuration: Mapping[str, Any] = field(default_factory=dict)
+    """What differs from the add-on's own defaults."""
+    service_account: str | None = None
+    """The service account that calls AWS; by Pod Identity it gets a role with ``managed_policies``."""
+    managed_policies: tuple[str, ...] = ()
+    """AWS's own policies, as the add-on's page names them."""
+
+    def install(self, scope: Construct, cluster: eks.Cluster) -> eks.CfnAddon:
+        identities = None
+        if self.service_account:
+            role = self._make_role(scope)
+            identities = [
+                eks.CfnAddon.PodIdentityAssociationProperty(
+                    role_arn=role.role_arn, service_account=self.service_account
+                )
+            ]
+        return eks.CfnAddon(
+            scope,
+            self.name,
+            addon_name=self.name,
+            addon_version=self.version,
+            cluster_name=cluster.cluster_name,
+            configuration_values=json.dumps(self.configuration) if self.configuration else None,
+            pod_identity_associations=identities,
+            preserve_on_delete=False,
+            resolve_conflicts="OVERWRITE",
+        )
+
+    def _make_role(self, scope: Construct) -> iam.Role:
+        role = pod_role(scope, f"{self.name}-role")
+        for policy in self.managed_policies:
+            role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(policy))
+        acknowledge(
+            role,
+            {f"{AWS_MANAGED}{policy}]": f"what AWS's page asks for {self.name}" for policy in self.managed_policies},
+        )
+        return role
+
+
+def pod_role(scope: Construct, id_: str, *, role_name: str | None = None, description: str | None = None) -> iam.Role:
+    """A role that only EKS Pod Identity may hand out, and only to pods of the scope's own account.
+
+    https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html
+    """
+    return iam.Role(
+        scope,
+        id_,
+        role_name=role_name,
+        description=description,
+        assumed_by=iam.ServicePrincipal("pods.eks.amazonaws.com").with_session_tags(),
+    )
+
+
+BLUEPRINT = (
+    AddOn("metrics-server"),
+    AddOn(
+        "amazon-cloudwatch-observability",
+        service_account="cloudwatch-agent",
+        managed_policies=("CloudWatchAgentServerPolicy",),
+    ),
+)

@@ -1,0 +1,40 @@
+"""What every stack of a federation has in common: its name, where it goes, its tags, and what becomes of its data."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_eks_v2 as eks
+from constructs import Construct
+
+from fedsilo import names
+from fedsilo.spec import Federation, Party
+from stacks.manifests import Manifest
+
+
+class PartyStack(cdk.Stack):
+    """A stack ``<fed>-<parts…>`` in a party's account and Region, tagged with the federation and the party."""
+
+    def __init__(self, scope: Construct, *parts: str, federation: Federation, party: Party, description: str) -> None:
+        super().__init__(
+            scope,
+            names.stack(federation.name, *parts),
+            env=cdk.Environment(account=party.account, region=party.region),
+            description=f"Federation {federation.name}: {description}",
+            tags={names.FEDERATION_TAG: federation.name, names.PARTY_TAG: party.name},
+        )
+        self.party = party
+        self.keeps = party.on_destroy == "keep"
+        """Whether what can't be made again stays when the stack is destroyed."""
+        self.removal = cdk.RemovalPolicy.RETAIN if self.keeps else cdk.RemovalPolicy.DESTROY
+
+    def output(self, name: str, value: str, description: str) -> None:
+        """An output of the stack; the descriptions say what to do with the value."""
+        cdk.CfnOutput(self, name, value=value, description=description)
+
+    def apply(self, id_: str, cluster: eks.Cluster, *objects: Manifest) -> eks.KubernetesManifest:
+        """The objects, applied to the cluster one after the other; what is there already is taken over."""
+        return eks.KubernetesManifest(
+            self,
+            id_,
+            cluster=cluster,  # type: ignore[arg-type]  # jsii's stubs lack a member that the class has
+            manifest=[*objects],
+            overwrite=True,
+        )

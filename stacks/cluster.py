@@ -1,0 +1,152 @@
+"""A party's cluster: EKS Auto Mode, private, encrypted, logged, open to nobody whom the spec does not name."""
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_eks_v2 as eks
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_kms as kms
+from aws_cdk import aws_logs as logs
+from aws_cdk.lambda_layer_kubectl_v36 import KubectlV36Layer
+from constructs import Construct
+
+from fedsilo import names
+from fedsilo.spec import SERVICE_CIDR, Federation, Party
+from stacks import manifests
+from stacks.acknowledge import AWS_MANAGED, acknowledge
+from stacks.addons import BLUEPRINT
+from stacks.base import PartyStack
+
+KUBERNETES = eks.KubernetesVersion.V1_36
+"""The version of every cluster; the kubectl layer above is of the same one."""
+
+_LEVELS = {"view": "AmazonEKSAdminViewPolicy", "admin": "AmazonEKSClusterAdminPolicy"}
+
+_AUTO_MODE = "EKS Auto Mode asks for it (docs.aws.amazon.com/eks/latest/userguide/auto-cluster-iam-role.html)"
+_ROLE_ACKNOWLEDGED = {
+    f"{AWS_MANAGED}{policy}]": _AUTO_MODE
+    for policy in (
+        "AmazonEKSClusterPolicy",
+        "AmazonEKSComputePolicy",
+        "AmazonEKSBlockStoragePolicy",
+        "AmazonEKSLoadBalancingPolicy",
+        "AmazonEKSNetworkingPolicy",
+    )
+}
+_NODE_ACKNOWLEDGED = {
+    f"{AWS_MANAGED}{policy}]": "the least that AWS documents for an Auto Mode node"
+    for policy in ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
+}
+_KUBECTL = "CDK's own function, which applies manifests and runs only while the stacks change"
+_KUBECTL_ACKNOWLEDGED = dict.fromkeys(
+    (
+        f"{AWS_MANAGED}service-role/AWSLambdaBasicExecutionRole]",
+        f"{AWS_MANAGED}service-role/AWSLambdaVPCAccessExecutionRole]",
+        f"{AWS_MANAGED}AmazonEC2ContainerRegistryReadOnly]",
+        'AwsSolutions-IAM4[Policy::{"Fn::If":["ClusterKubectlProviderHandlerHasEcrPublic69E09706",{"Fn::Join":["",["arn:",'
+        '{"Ref":"AWS::Partition"},":iam::aws:policy/AmazonElasticContainerRegistryPublicReadOnly"]]},'
+        '{"Ref":"AWS::NoValue"}]}]',
+        "AwsSolutions-IAM5[Resource::<ClusterKubectlProviderHandler2E05C68A.Arn>:*]",
+        "AwsSolutions-L1",
+        "HIPAA.Security-IAMNoInlinePolicy",
+        "HIPAA.Security-LambdaConcurrency",
+        "HIPAA.Security-LambdaDLQ",
+    ),
+    _KUBECTL,
+)
+
+
+class ClusterStack(PartyStack):
+    """Cluster, its key and log group, node role, add-ons, and a GPU node pool where the spec asks for GPUs."""
+
+    def __init__(self, scope: Construct, *, federation: Federation, party: Party, vpc: ec2.IVpc) -> None:
+        super().__init__(
+            scope, party.name, "cluster", federation=federation, party=party, description=f"cluster of {party.name}"
+        )
+        name = names.cluster(federation.name, party.name)
+        key = self._make_key(name)
+        log_group = logs.LogGroup(
+            self,
+            "ControlPlane",
+            # EKS writes to the group of this name, and would make one that is kept for ever and not encrypted.
+            log_group_name=f"/aws/eks/{name}/cluster",
+            encryption_key=key,
+            retention=logs.RetentionDays.THIRTEEN_MONTHS,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        node_role = self._make_node_role()
+        self.cluster = eks.Cluster(
+            self,
+            "Cluster",
+            cluster_name=name,
+            version=KUBERNETES,
+            vpc=vpc,
+            vpc_subnets=[ec2.SubnetSelection(subnet_group_name="private")],
+            service_ipv4_cidr=SERVICE_CIDR,
+            endpoint_access=eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from(*party.endpoint_cidrs)
+            if party.endpoint_cidrs
+            else eks.EndpointAccess.PRIVATE,
+            secrets_encryption_key=key,
+            cluster_logging=list(eks.ClusterLoggingTypes),
+            bootstrap_cluster_creator_admin_permissions=False,
+            compute=eks.ComputeConfig(node_pools=["system", "general-purpose"], node_role=node_role),
+            kubectl_provider_options=eks.KubectlProviderOptions(kubectl_layer=KubectlV36Layer(self, "Kubectl")),
+            prune=False,
+            output_config_command=False,
+        )
+        self.cluster.node.add_dependency(log_group)
+        acknowledge(self.cluster.role, _ROLE_ACKNOWLEDGED)
+        acknowledge(self.cluster.node.find_child("KubectlProvider"), _KUBECTL_ACKNOWLEDGED)
+        for entry, access in enumerate(party.access):
+            policy = eks.AccessPolicy.from_access_policy_name(
+                _LEVELS[access.level], access_scope_type=eks.AccessScopeType.CLUSTER
+            )
+            self.cluster.grant_access(f"Access{entry}", access.principal, [policy])
+        for add_on in BLUEPRINT:
+            add_on.install(self, self.cluster)
+        self.apply("NetworkPolicies", self.cluster, manifests.network_policy_controller())
+        if party.compute.gpu:
+            self.apply("GpuNodes", self.cluster, manifests.gpu_node_pool(party.compute))
+        self.output(
+            "Kubeconfig",
+            f"aws eks update-kubeconfig --region {party.region} --name {name}",
+            "run it, from where the cluster's endpoint can be reached, to use kubectl",
+        )
+
+    def _make_key(self, cluster: str) -> kms.Key:
+        """One key for the cluster's secrets and its control plane's logs."""
+        key = kms.Key(
+            self,
+            "Key",
+            description=f"Secrets and logs of cluster {cluster}",
+            enable_key_rotation=True,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+        key.add_to_resource_policy(
+            iam.PolicyStatement(
+                principals=[iam.ServicePrincipal(f"logs.{self.party.region}.amazonaws.com")],
+                actions=["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"],
+                resources=["*"],
+                conditions={
+                    "ArnEquals": {
+                        "kms:EncryptionContext:aws:logs:arn": (
+                            f"arn:aws:logs:{self.party.region}:{self.account}:log-group:/aws/eks/{cluster}/cluster"
+                        )
+                    }
+                },
+            )
+        )
+        return key
+
+    def _make_node_role(self) -> iam.Role:
+        """https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html"""
+        role = iam.Role(
+            self,
+            "Nodes",
+            assumed_by=iam.ServicePrincipal("ec2.amazonaws.com"),
+            managed_policies=[
+                iam.ManagedPolicy.from_aws_managed_policy_name("AmazonEKSWorkerNodeMinimalPolicy"),
+                iam.ManagedPolicy.from_aws_managed_policy_name("AmazonEC2ContainerRegistryPullOnly"),
+            ],
+        )
+        acknowledge(role, _NODE_ACKNOWLEDGED)
+        return role

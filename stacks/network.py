@@ -1,0 +1,192 @@
+"""A party's network: a VPC whose only ways out are the VPC endpoints of the AWS services in use.
+
+What passes an endpoint has to be signed with credentials of the party's own account, so that a trainer that was taken
+over can't carry data out with credentials of somebody else's; buckets, queues and experiments are also named.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_route53resolver as resolver
+from constructs import Construct
+
+from fedsilo import names
+from fedsilo.spec import Federation, Party
+from stacks import grants
+from stacks.acknowledge import acknowledge
+from stacks.base import PartyStack
+from stacks.log_bucket import LogBucket
+
+_SERVICES = ec2.InterfaceVpcEndpointAwsService
+_INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str]]] = {
+    "EcrApi": (_SERVICES.ECR, ["ecr:GetAuthorizationToken", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
+    "EcrDkr": (_SERVICES.ECR_DOCKER, ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]),
+    "Ec2": (_SERVICES.EC2, ["ec2:*"]),
+    "Sts": (_SERVICES.STS, ["sts:*"]),
+    "Eks": (_SERVICES.EKS, ["eks:*"]),
+    "EksAuth": (_SERVICES.EKS_AUTH, ["eks-auth:*"]),
+    "Logs": (_SERVICES.CLOUDWATCH_LOGS, ["logs:*"]),
+    "Monitoring": (_SERVICES.CLOUDWATCH_MONITORING, ["cloudwatch:*"]),
+    "Lambda": (_SERVICES.LAMBDA_, ["lambda:InvokeFunction", "lambda:GetFunction"]),
+    "Sqs": (_SERVICES.SQS, ["sqs:*"]),
+    "SageMakerApi": (_SERVICES.SAGEMAKER_API, ["sagemaker:*"]),
+    "SageMakerMetrics": (_SERVICES.SAGEMAKER_METRICS, ["sagemaker:BatchPutMetrics"]),
+}
+"""The interface endpoints of an isolated party, and the actions that pass each. Nothing else is reached, so nothing
+else is paid for: https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html."""
+
+_AWS_DOMAINS = ["*.amazonaws.com", "*.api.aws", "*.internal"]
+"""What a name may end in to be looked up: VPC endpoints and instances. DNS is a way out too."""
+
+_VPC_ACKNOWLEDGED = {
+    "CloudFormation-Validate::W3010": "zones come from the spec, so that synth asks nobody",
+}
+_NAT_ACKNOWLEDGED = {
+    "HIPAA.Security-VPCNoUnrestrictedRouteToIGW": "egress: nat; the NAT gateway's subnet needs the route",
+}
+
+
+class NetworkStack(PartyStack):
+    """VPC, endpoints, flow logs."""
+
+    def __init__(self, scope: Construct, *, federation: Federation, party: Party) -> None:
+        super().__init__(
+            scope,
+            party.name,
+            "network",
+            federation=federation,
+            party=party,
+            description=f"network of {party.name}",
+        )
+        self._federation = federation
+        self._endpoint_zones = party.availability_zones[: party.endpoint_zones]
+        self.logs = LogBucket(self, "Logs", removal_policy=self.removal)
+        self.vpc = self._make_isolated() if party.egress == "endpoints" else self._make_with_nat()
+        self.vpc.add_flow_log("Flow", destination=ec2.FlowLogDestination.to_s3(self.logs, "flow/"))
+        self._make_s3_endpoint()
+        if party.egress == "endpoints":
+            self._make_interface_endpoints()
+            self._make_dns_firewall()
+
+    @property
+    def availability_zones(self) -> list[str]:
+        """The spec's, so that synth asks nobody (https://docs.aws.amazon.com/cdk/v2/guide/context.html)."""
+        return [*self.party.availability_zones]
+
+    def _make_isolated(self) -> ec2.Vpc:
+        private = ec2.SubnetConfiguration(name="private", subnet_type=ec2.SubnetType.PRIVATE_ISOLATED)
+        return self._make_vpc([private], nat_gateways=0)
+
+    def _make_with_nat(self) -> ec2.Vpc:
+        public = ec2.SubnetConfiguration(
+            name="nat", subnet_type=ec2.SubnetType.PUBLIC, cidr_mask=28, map_public_ip_on_launch=False
+        )
+        private = ec2.SubnetConfiguration(name="private", subnet_type=ec2.SubnetType.PRIVATE_WITH_EGRESS)
+        vpc = self._make_vpc([public, private], nat_gateways=len(self._endpoint_zones))
+        acknowledge(vpc, _NAT_ACKNOWLEDGED)
+        return vpc
+
+    def _make_vpc(self, subnets: Sequence[ec2.SubnetConfiguration], *, nat_gateways: int) -> ec2.Vpc:
+        vpc = ec2.Vpc(
+            self,
+            "Vpc",
+            vpc_name=names.cluster(self._federation.name, self.party.name),
+            ip_addresses=ec2.IpAddresses.cidr(self.party.vpc_cidr),
+            availability_zones=self.availability_zones,
+            subnet_configuration=subnets,
+            nat_gateways=nat_gateways,
+            restrict_default_security_group=True,
+        )
+        acknowledge(vpc, _VPC_ACKNOWLEDGED)
+        return vpc
+
+    def _make_s3_endpoint(self) -> None:
+        """The gateway endpoint costs nothing, so that a party with a NAT gateway has it as well."""
+        region = self.party.region
+        endpoint = self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        buckets = [
+            grants.Hub.of(self._federation).bucket_name,
+            names.data_bucket(self._federation.name, self.party.name, self.account, region),
+        ]
+        endpoint.add_to_policy(
+            self._own_credentials(
+                ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListBucket"],
+                [names.bucket_arn(bucket, key) for bucket in buckets for key in (None, "*")],
+            )
+        )
+        # Two buckets of AWS's own, reached by addresses that AWS has signed: the layers of images in ECR, and
+        # CloudFormation's, where the kubectl function reports.
+        endpoint.add_to_policy(
+            iam.PolicyStatement(
+                principals=[iam.StarPrincipal()],
+                actions=["s3:GetObject"],
+                resources=[names.bucket_arn(f"prod-{region}-starport-layer-bucket", "*")],
+            )
+        )
+        endpoint.add_to_policy(
+            iam.PolicyStatement(
+                principals=[iam.StarPrincipal()],
+                actions=["s3:PutObject"],
+                resources=[names.bucket_arn(f"cloudformation-custom-resource-response-{region.replace('-', '')}", "*")],
+            )
+        )
+
+    def _make_interface_endpoints(self) -> None:
+        """One closed security group for all of them: with one each, three quarters of the stack would be groups."""
+        security_group = ec2.SecurityGroup(
+            self, "Endpoints", vpc=self.vpc, description="HTTPS from the VPC to its endpoints", allow_all_outbound=False
+        )
+        security_group.add_ingress_rule(ec2.Peer.ipv4(self.party.vpc_cidr), ec2.Port.tcp(443))
+        for id_, (service, actions) in _INTERFACES.items():
+            endpoint = self.vpc.add_interface_endpoint(
+                id_,
+                service=service,
+                subnets=ec2.SubnetSelection(availability_zones=[*self._endpoint_zones]),
+                security_groups=[security_group],
+                open=False,
+            )
+            for statement in self._passing(id_, actions):
+                endpoint.add_to_policy(statement)
+
+    def _passing(self, endpoint: str, actions: Sequence[str]) -> list[iam.PolicyStatement]:
+        """What passes an endpoint."""
+        if endpoint == "Sqs":
+            hub = grants.Hub.of(self._federation)
+            return [self._own_credentials(actions, [hub.data_queue("*"), hub.control_queue("*")])]
+        if endpoint.startswith("SageMaker"):
+            experiment = names.experiment(self._federation.name, self.party.rank)
+            own = names.experiment_arns(experiment, self.account, self.party.region)
+            search = [self._own_credentials(["sagemaker:Search"], ["*"])] if endpoint == "SageMakerApi" else []
+            return [self._own_credentials(actions, own), *search]
+        return [self._own_credentials(actions, ["*"])]
+
+    def _own_credentials(self, actions: Sequence[str], resources: Sequence[str]) -> iam.PolicyStatement:
+        return iam.PolicyStatement(
+            principals=[iam.StarPrincipal()],
+            actions=[*actions],
+            resources=[*resources],
+            conditions={"StringEquals": {"aws:PrincipalAccount": self.account}},
+        )
+
+    def _make_dns_firewall(self) -> None:
+        """Names of AWS resolve; all others do not: what is written into a looked-up name also leaves the VPC."""
+        allowed, others = (
+            resolver.CfnFirewallDomainList(self, id_, domains=domains)
+            for id_, domains in (("AwsDomains", _AWS_DOMAINS), ("AllDomains", ["*"]))
+        )
+        rules = resolver.CfnFirewallRuleGroup(
+            self,
+            "DnsRules",
+            firewall_rules=[
+                resolver.CfnFirewallRuleGroup.FirewallRuleProperty(
+                    action="ALLOW", firewall_domain_list_id=allowed.attr_id, priority=1
+                ),
+                resolver.CfnFirewallRuleGroup.FirewallRuleProperty(
+                    action="BLOCK", block_response="NXDOMAIN", firewall_domain_list_id=others.attr_id, priority=2
+                ),
+            ],
+        )
+        resolver.CfnFirewallRuleGroupAssociation(
+            self, "DnsFirewall", firewall_rule_group_id=rules.attr_id, priority=101, vpc_id=self.vpc.vpc_id
+        )

@@ -1,0 +1,280 @@
+"""The access matrix: who may do what to whose, by IAM's own logic over all synthesized policies together.
+
+For every role of every party, and for whoever holds the operator's policy, each action is asked on each party's
+resources. What has to be allowed is written down here a second time, in plain Python and not taken from the stacks;
+everything else has to be denied. Identity, bucket, queue, key and VPC endpoint policies are evaluated by
+@cloud-copilot/iam-simulate. Not covered: organisations' policies, and what AWS's own managed policies allow.
+"""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from fedsilo import names
+from fedsilo.spec import Party, Silo
+from tests.stacks.conftest import ROOT, Synthesized
+from tests.stacks.resolve import ACCOUNT
+
+RUN = names.RunKeys("run-1")
+OBJECT_ACTIONS = ("GetObject", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "DeleteObject", "PutObjectAcl")
+WRITES = ("PutObject", "PutObjectTagging", "AbortMultipartUpload")
+QUEUE_ACTIONS = (
+    "SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueUrl", "GetQueueAttributes",
+    "PurgeQueue", "SetQueueAttributes", "DeleteQueue",
+)  # fmt: skip
+RECEIVES = QUEUE_ACTIONS[1:6]
+EXPERIMENT_ACTIONS = ("CreateExperiment", "DescribeExperiment", "AddTags", "DeleteExperiment")
+COMPONENT_ACTIONS = ("CreateTrialComponent", "UpdateTrialComponent", "BatchPutMetrics", "DeleteTrialComponent")
+
+
+@dataclass(frozen=True)
+class Who:
+    """A principal: a party's trainer or agent, or the operator."""
+
+    role: str
+    party: Party
+    arn: str
+
+
+@dataclass(frozen=True)
+class Question:
+    who: Who
+    action: str
+    resource: str
+    owner: Party
+    """The party in whose account the resource is."""
+    expected: bool
+    context: dict[str, str | list[str]] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"{self.who.party.name}'s {self.who.role}: {self.action} on {self.resource} {self.context or ''}"
+
+
+class Policies:
+    """Every policy of a federation's templates, by what it is attached to."""
+
+    def __init__(self, synthesized: Synthesized) -> None:
+        self._s = synthesized
+        self.identity: dict[str, list[Any]] = {}
+        self.resource: dict[str, Any] = {}
+        self.endpoints: dict[tuple[str, str], Any] = {}
+        for stack, _, p in synthesized.resources("AWS::IAM::ManagedPolicy"):
+            account = synthesized.party_of(stack).account or ACCOUNT
+            for role in p.get("Roles", ["an-operator"]):
+                self.identity.setdefault(names.role_arn(role, account), []).append(p["PolicyDocument"])
+        for _, _, p in synthesized.resources("AWS::S3::BucketPolicy"):
+            self.resource[names.bucket_arn(p["Bucket"])] = p["PolicyDocument"]
+        for stack, _, p in synthesized.resources("AWS::SQS::QueuePolicy"):
+            owner = synthesized.party_of(stack)
+            for queue in p["Queues"]:
+                self.resource[names.queue_arn(queue, owner.account or ACCOUNT, owner.region)] = p["PolicyDocument"]
+        for stack, logical_id, p in synthesized.resources("AWS::KMS::Key"):
+            owner = synthesized.party_of(stack)
+            self.resource[key_arn(owner, stack, logical_id)] = p["KeyPolicy"]
+        for stack, _, p in synthesized.resources("AWS::EC2::VPCEndpoint"):
+            service = str(p["ServiceName"]).rpartition(f"{synthesized.party_of(stack).region}.")[2]
+            self.endpoints[synthesized.party_of(stack).name, service] = p["PolicyDocument"]
+
+    def simulation(self, question: Question) -> dict[str, Any]:
+        who = question.who
+        service = question.action.partition(":")[0]
+        bucket = "/".join(question.resource.split("/")[:1]) if service == "s3" else question.resource
+        in_cluster = who.role != "operator"
+        endpoint = self._endpoint(who.party, question.action) if in_cluster else None
+        return {
+            "request": {
+                "principal": who.arn,
+                "action": question.action,
+                "resource": {"resource": question.resource, "accountId": question.owner.account or ACCOUNT},
+                "contextVariables": {
+                    "aws:PrincipalArn": who.arn,
+                    "aws:PrincipalAccount": who.arn.split(":")[4],
+                    "aws:SecureTransport": "true",
+                    **question.context,
+                },
+            },
+            "identityPolicies": [
+                {"name": f"policy-{i}", "policy": document} for i, document in enumerate(self.identity[who.arn])
+            ],
+            "resourcePolicy": self.resource.get(bucket),
+            "serviceControlPolicies": [],
+            "resourceControlPolicies": [],
+            "vpcEndpointPolicies": [{"name": "endpoint", "policy": endpoint}] if endpoint else None,
+        }
+
+    def _endpoint(self, party: Party, action: str) -> Any | None:
+        """The policy of the endpoint that the call goes through; KMS is called by S3 and SQS, not by the pod."""
+        service, _, operation = action.partition(":")
+        by_service = {
+            "s3": "s3",
+            "sqs": "sqs",
+            "sagemaker": "sagemaker.metrics" if operation == "BatchPutMetrics" else "sagemaker.api",
+        }
+        if party.egress == "nat" and service != "s3":
+            return None
+        return self.endpoints[party.name, by_service[service]] if service in by_service else None
+
+
+def key_arn(party: Party, stack: str, logical_id: str) -> str:
+    return f"arn:aws:kms:{party.region}:{party.account or ACCOUNT}:key/{stack}-{logical_id}"
+
+
+def roles(synthesized: Synthesized) -> Iterator[Who]:
+    fed = synthesized.federation
+    for party in fed.parties:
+        for noun, name in (("trainer", names.trainer_role), ("agent", names.agent_role)):
+            yield Who(noun, party, names.role_arn(name(fed.name, party.name), party.account or ACCOUNT))
+    aggregator = fed.aggregator
+    yield Who("operator", aggregator, names.role_arn("an-operator", aggregator.account or ACCOUNT))
+
+
+def may_touch_object(who: Who, action: str, key: str) -> bool:
+    """What the design says of objects: a party writes below its own prefix and reads what is addressed to it."""
+    _, _, *rest = key.split("/")
+    own = rest[0] == who.party.name
+    read, write = action == "GetObject", action in WRITES
+    if who.role == "operator":
+        return read or (action == "PutObject" and rest == ["run.json"])
+    if rest == ["run.json"]:
+        return read
+    if who.role == "agent":
+        reported = rest[1:] in (["status.json"], ["log.txt"])
+        return own and ((read and (reported or rest[1:] == ["metrics.jsonl"])) or (action == "PutObject" and reported))
+    if own:
+        return read or (write and who.party.name not in rest[1:])
+    addressed = rest[1:2] == ["outbox"] and rest[2] == who.party.name
+    broadcast = rest[:3] == [names.AGGREGATOR, "outbox", names.EVERYONE] and isinstance(who.party, Silo)
+    return read and (addressed or broadcast or who.party.name in rest[1:-1])
+
+
+def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
+    fed = synthesized.federation
+    hub = fed.aggregator
+    bucket = names.mail_bucket(fed.name, hub.account or ACCOUNT, hub.region)
+    keys = {RUN.run_json, RUN.broadcast(3)}
+    for party in fed.parties:
+        name = party.name
+        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name)}
+        keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model"), RUN.mail(name, names.AGGREGATOR, 2, "update")}
+        for other in fed.parties:
+            # Keys that a pattern with a star might take for the other's own: a star also matches slashes.
+            keys |= {RUN.mail(name, other.name, 3, "update"), f"{RUN.party(name)}{other.name}/model.safetensors"}
+    for key in sorted(keys):
+        for action in OBJECT_ACTIONS:
+            expected = may_touch_object(who, action, key)
+            yield Question(who, f"s3:{action}", names.bucket_arn(bucket, key), hub, expected)
+    for party in fed.parties:
+        for prefix in (RUN.party(party.name), RUN.outbox(names.AGGREGATOR, names.EVERYONE), RUN.prefix):
+            everything = who.role == "operator" or (who.role == "trainer" and who.party is hub)
+            some = who.role == "trainer" and (
+                prefix == RUN.party(who.party.name) or prefix == RUN.outbox(names.AGGREGATOR, names.EVERYONE)
+            )
+            context: dict[str, str | list[str]] = {"s3:prefix": prefix}
+            yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, context)
+    yield Question(who, "s3:DeleteBucket", names.bucket_arn(bucket), hub, False)
+
+
+def about_queues(synthesized: Synthesized, who: Who) -> Iterator[Question]:
+    fed = synthesized.federation
+    hub = fed.aggregator
+    queues = [
+        (kind, party, name(fed.name, party.name))
+        for party in fed.parties
+        for kind, name in (
+            ("data", names.data_queue), ("control", names.control_queue), ("dead", names.dead_letter_queue),
+        )
+    ]  # fmt: skip
+    for kind, party, queue in queues:
+        own = party is who.party
+        for action in QUEUE_ACTIONS:
+            find = action in ("GetQueueUrl", "GetQueueAttributes")
+            match who.role:
+                case "operator":
+                    expected = find or (kind == "control" and action == "SendMessage")
+                case "agent":
+                    expected = own and kind == "control" and action in RECEIVES
+                case _:
+                    to_other_side = isinstance(party, Silo) != isinstance(who.party, Silo)
+                    to_all = isinstance(who.party, Silo) or not own
+                    send = kind == "data" and action in ("SendMessage", "GetQueueUrl") and (to_other_side or not to_all)
+                    expected = send or (own and kind == "data" and action in RECEIVES)
+            tags: dict[str, str | list[str]] = {f"aws:ResourceTag/{names.FEDERATION_TAG}": fed.name}
+            arn = names.queue_arn(queue, hub.account or ACCOUNT, hub.region)
+            yield Question(who, f"sqs:{action}", arn, hub, expected, tags)
+    # A federation whose name begins with this one's, in the same account.
+    for queue in (names.data_queue(f"{fed.name}-2", "near"), names.control_queue(f"{fed.name}-2", "near")):
+        tags = {f"aws:ResourceTag/{names.FEDERATION_TAG}": f"{fed.name}-2"}
+        yield Question(
+            who, "sqs:SendMessage", names.queue_arn(queue, hub.account or ACCOUNT, hub.region), hub, False, tags
+        )
+
+
+def about_experiments(synthesized: Synthesized, who: Who) -> Iterator[Question]:
+    for party in synthesized.federation.parties:
+        experiment = names.experiment(synthesized.federation.name, party.rank)
+        own = party is who.party and who.role == "trainer"
+        here = f"arn:aws:sagemaker:{party.region}:{party.account or ACCOUNT}"
+        for action in EXPERIMENT_ACTIONS:
+            expected = own and not action.startswith("Delete")
+            yield Question(who, f"sagemaker:{action}", f"{here}:experiment/{experiment}", party, expected)
+        for action in COMPONENT_ACTIONS:
+            component = f"{here}:experiment-trial-component/{experiment}-{RUN.run}"
+            yield Question(who, f"sagemaker:{action}", component, party, own and not action.startswith("Delete"))
+
+
+def about_data_and_keys(synthesized: Synthesized, who: Who) -> Iterator[Question]:
+    fed = synthesized.federation
+    for party in fed.parties:
+        if party.data != "s3":
+            continue
+        bucket = names.data_bucket(fed.name, party.name, party.account or ACCOUNT, party.region)
+        own = party is who.party and who.role == "trainer"
+        for action in OBJECT_ACTIONS:
+            expected = own and action == "GetObject"
+            yield Question(who, f"s3:{action}", names.bucket_arn(bucket, "patients.csv"), party, expected)
+        yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), party, own)
+        (key,) = [
+            key_arn(party, stack, logical_id)
+            for stack, logical_id, _ in synthesized.resources("AWS::KMS::Key")
+            if stack == names.stack(fed.name, party.name, "data")
+        ]
+        yield Question(who, "kms:Decrypt", key, party, own)
+    hub = fed.aggregator
+    (key,) = [
+        key_arn(hub, stack, logical_id)
+        for stack, logical_id, _ in synthesized.resources("AWS::KMS::Key")
+        if stack == names.stack(fed.name, "hub")
+    ]
+    alias = {"kms:ResourceAliases": [names.hub_key_alias(fed.name)]}
+    for action, via, expected in (
+        ("kms:Decrypt", "s3", True), ("kms:GenerateDataKey", "sqs", True), ("kms:Decrypt", "ec2", False),
+        ("kms:CreateGrant", "s3", False), ("kms:ScheduleKeyDeletion", "s3", False),
+    ):  # fmt: skip
+        context: dict[str, str | list[str]] = {**alias, "kms:ViaService": f"{via}.{hub.region}.amazonaws.com"}
+        yield Question(who, action, key, hub, expected, context)
+
+
+def answers(policies: Policies, questions: list[Question]) -> list[str]:
+    asked = json.dumps([policies.simulation(question) for question in questions])
+    script = ROOT / "tests" / "stacks" / "simulate.mjs"
+    done = subprocess.run(["node", str(script)], input=asked, capture_output=True, text=True, check=True)
+    results: list[str] = json.loads(done.stdout)
+    return results
+
+
+@pytest.mark.parametrize("about", [about_objects, about_queues, about_experiments, about_data_and_keys])
+def test_what_must_be_allowed_is_and_all_else_is_denied(synthesized: Synthesized, about: Any) -> None:
+    policies = Policies(synthesized)
+    questions = [question for who in roles(synthesized) for question in about(synthesized, who)]
+    results = answers(policies, questions)
+    wrong = [
+        f"{question}: {result}, should be {'Allowed' if question.expected else 'denied'}"
+        for question, result in zip(questions, results, strict=True)
+        if (result == "Allowed") != question.expected or result.startswith("error")
+    ]
+    assert not wrong, f"{len(wrong)} of {len(questions)}:\n" + "\n".join(wrong[:40])
+    assert sum(question.expected for question in questions) > 20

@@ -1,0 +1,173 @@
+"""The Kubernetes objects as they would reach the clusters, against Kubernetes' own schemas and our own rules."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import kubernetes_validate
+import pytest
+
+from fedsilo import names
+from fedsilo.spec import Party, Policy
+from stacks.cluster import KUBERNETES
+from tests.stacks.conftest import Synthesized
+
+CUSTOM = {"NodePool"}
+"""Kinds that Kubernetes itself does not know, and has no schema of."""
+
+
+def objects(synthesized: Synthesized, party: Party, kind: str) -> dict[str, Any]:
+    return {m["metadata"]["name"]: m for m in synthesized.manifests(party.name) if m["kind"] == kind}
+
+
+def pods(synthesized: Synthesized) -> Iterator[tuple[Party, str, dict[str, Any]]]:
+    """The specs of the pods: the agent's and the trainers'."""
+    for party in synthesized.federation.parties:
+        agent = objects(synthesized, party, "Deployment")[names.AGENT]
+        yield party, names.AGENT, agent["spec"]["template"]["spec"]
+        trainer = objects(synthesized, party, "CronJob")[names.TRAINER]
+        yield party, names.TRAINER, trainer["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+
+
+def test_every_manifest_is_what_kubernetes_takes(synthesized: Synthesized) -> None:
+    checked = 0
+    for party in synthesized.federation.parties:
+        for manifest in synthesized.manifests(party.name):
+            if manifest["kind"] not in CUSTOM:
+                kubernetes_validate.validate(manifest, KUBERNETES.version, strict=True)
+                checked += 1
+    assert checked == 13 * len(synthesized.federation.parties)
+
+
+def test_pods_satisfy_pod_security_restricted(synthesized: Synthesized) -> None:
+    """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
+    for party, _, pod in pods(synthesized):
+        labels = objects(synthesized, party, "Namespace")[names.NAMESPACE]["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] > 0
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+        assert {kind for volume in pod["volumes"] for kind in volume} <= {"name", "emptyDir", "configMap"}
+        for container in pod["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_what_a_pod_may_write_is_a_volume_that_goes_with_it(synthesized: Synthesized) -> None:
+    for _, _, pod in pods(synthesized):
+        (container,) = pod["containers"]
+        empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+        places = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty}
+        assert places == {variable["value"] for variable in container["env"] if variable["name"] in ("HOME", "TMPDIR")}
+
+
+def test_only_the_agent_has_a_token_for_the_kubernetes_api(synthesized: Synthesized) -> None:
+    for party, name, pod in pods(synthesized):
+        assert pod["serviceAccountName"] == name
+        assert pod["automountServiceAccountToken"] is (name == names.AGENT)
+        accounts = objects(synthesized, party, "ServiceAccount")
+        assert all(account["automountServiceAccountToken"] is False for account in accounts.values())
+
+
+def test_agent_may_run_jobs_in_its_own_namespace_and_nothing_else(synthesized: Synthesized) -> None:
+    for party in synthesized.federation.parties:
+        (binding,) = objects(synthesized, party, "RoleBinding").values()
+        assert not objects(synthesized, party, "ClusterRoleBinding")
+        assert binding["subjects"] == [{"kind": "ServiceAccount", "name": names.AGENT, "namespace": names.NAMESPACE}]
+        role = objects(synthesized, party, "Role")[binding["roleRef"]["name"]]
+        allowed = {
+            (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
+        }
+        assert allowed == {
+            ("cronjobs", "get"),
+            *(("jobs", verb) for verb in ("create", "get", "list", "watch", "delete")),
+            *(("pods", verb) for verb in ("get", "list", "watch")),
+            ("pods/log", "get"),
+        }  # fmt: skip
+
+
+def test_nothing_comes_in_and_only_dns_credentials_and_https_go_out(synthesized: Synthesized) -> None:
+    for party in synthesized.federation.parties:
+        policies = objects(synthesized, party, "NetworkPolicy")
+        deny = policies.pop("deny-all")["spec"]
+        assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        (allow,) = policies.values()
+        assert allow["spec"]["policyTypes"] == ["Egress"]
+        open_ports = {port["port"]: rule["to"] for rule in allow["spec"]["egress"] for port in rule["ports"]}
+        assert set(open_ports) == {53, 80, 443}
+        assert {"ipBlock": {"cidr": "0.0.0.0/0"}} not in open_ports[53] + open_ports[80]
+        (controller,) = [m for m in synthesized.manifests(party.name) if m["metadata"]["name"] == "amazon-vpc-cni"]
+        assert controller["data"] == {"enable-network-policy-controller": "true"}
+
+
+def test_trainer_is_a_template_that_never_runs_of_itself(synthesized: Synthesized) -> None:
+    for party in synthesized.federation.parties:
+        spec = objects(synthesized, party, "CronJob")[names.TRAINER]["spec"]
+        job = spec["jobTemplate"]["spec"]
+        assert spec["suspend"] is True
+        assert job["activeDeadlineSeconds"] == party.policy.max_hours * 3600
+        assert job["ttlSecondsAfterFinished"] > 0
+        (container,) = job["template"]["spec"]["containers"]
+        assert container["command"] == ["fedsilo", "trainer"]
+
+
+def test_trainer_gets_what_the_spec_says_and_the_quota_has_room_for_it(everything: Synthesized) -> None:
+    party = everything.federation.party("near")
+    cronjob = objects(everything, party, "CronJob")[names.TRAINER]
+    (container,) = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
+    assert container["resources"] == {
+        "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
+        "limits": {"memory": "16Gi", "nvidia.com/gpu": "1"},
+    }
+    (quota,) = objects(everything, party, "ResourceQuota").values()
+    assert quota["spec"]["hard"] == {
+        "requests.cpu": "8.1",
+        "requests.memory": "32.25Gi",
+        "limits.memory": "32.25Gi",
+        "requests.nvidia.com/gpu": "2",
+        "pods": "4",
+        "count/jobs.batch": "50",
+    }
+
+
+def test_only_a_party_with_gpus_has_gpu_nodes_and_they_go_when_unused(everything: Synthesized) -> None:
+    for party in everything.federation.parties:
+        pools = objects(everything, party, "NodePool")
+        assert set(pools) == ({"gpu"} if party.compute.gpu else set())
+    pool = objects(everything, everything.federation.party("near"), "NodePool")["gpu"]["spec"]
+    assert pool["disruption"]["consolidationPolicy"] == "WhenEmpty"
+    assert pool["limits"] == {"nvidia.com/gpu": "2"}
+    cronjob = objects(everything, everything.federation.party("near"), "CronJob")[names.TRAINER]
+    pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert pod["tolerations"][0]["key"] == pool["template"]["spec"]["taints"][0]["key"]
+
+
+def test_policy_reaches_the_agent_as_its_owner_wrote_it(synthesized: Synthesized) -> None:
+    for party, name, pod in pods(synthesized):
+        text = objects(synthesized, party, "ConfigMap")["policy"]["data"]["policy.json"]
+        assert Policy.model_validate_json(text) == party.policy
+        mounted = {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v}
+        assert mounted == ({"policy"} if name == names.AGENT else set())
+
+
+@pytest.mark.parametrize("party", ["aggregator", "near", "far"])
+def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party: str) -> None:
+    settings = objects(everything, everything.federation.party(party), "ConfigMap")["settings"]["data"]
+    data = {"near": "s3://every-near-111111111111-eu-central-1/", "far": "s3://every-far-222222222222-us-west-2/"}
+    assert settings == {
+        "FEDSILO_FEDERATION": "every",
+        "FEDSILO_PARTY": party,
+        "FEDSILO_RANK": str(everything.federation.party(party).rank),
+        "FEDSILO_HUB_ACCOUNT": "111111111111",
+        "FEDSILO_HUB_REGION": "eu-central-1",
+        "FEDSILO_DATA": data.get(party, "packaged"),
+        "AWS_REGION": everything.federation.party(party).region,
+    }
+
+
+def test_image_is_pinned_by_digest_or_by_what_it_is_made_of(synthesized: Synthesized) -> None:
+    for party, _, pod in pods(synthesized):
+        image = pod["containers"][0]["image"]
+        assert image == party.image if party.image else image.rpartition(":")[2].isalnum()

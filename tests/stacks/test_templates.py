@@ -1,0 +1,195 @@
+"""Whole templates: the same every time, small, tagged, and as the spec says."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+from syrupy.extensions.json import JSONSnapshotExtension
+
+from fedsilo import names, spec
+from stacks.hub import HubStack
+from tests.stacks.conftest import FILES, Synthesized, synthesize
+
+SEEN_WHOLE = {
+    "example": ["heart-hub", "heart-cleveland-network", "heart-cleveland-cluster", "heart-cleveland-workload"],
+    "everything": [
+        "every-hub", "every-near-data", "every-near-cluster", "every-far-network", "every-far-data",
+        "every-far-cluster", "every-far-workload", "every-other-workload",
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stack", [stack for stacks in SEEN_WHOLE.values() for stack in stacks])
+def test_template_is_as_it_was(request: pytest.FixtureRequest, snapshot: SnapshotAssertion, stack: str) -> None:
+    """A change of a template shows in review. Update: ``pytest --snapshot-update``."""
+    name = next(name for name, stacks in SEEN_WHOLE.items() if stack in stacks)
+    synthesized: Synthesized = request.getfixturevalue(name)
+    masked = re.sub(r"[0-9a-f]{64}", "<hash>", json.dumps(synthesized.templates[stack]))
+    assert json.loads(masked) == snapshot(extension_class=JSONSnapshotExtension, name=stack)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_synth_gives_the_same_templates_and_asks_nobody(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("AWS_PROFILE", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "CDK_DEFAULT_ACCOUNT"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("PATH", str(Path(request.config.rootpath) / ".venv" / "bin"))
+    again = synthesize(FILES[name], tmp_path)
+    first: Synthesized = request.getfixturevalue(name)
+    assert again.templates == first.templates
+    assert "missing" not in json.loads((tmp_path / "manifest.json").read_text())
+
+
+def test_stack_of_each_kind_for_every_party_and_no_other(synthesized: Synthesized) -> None:
+    fed = synthesized.federation
+    assert set(synthesized.templates) == {
+        names.stack(fed.name, "hub"),
+        *(names.stack(fed.name, p.name, kind) for p in fed.parties for kind in ("network", "cluster", "workload")),
+        *(names.stack(fed.name, p.name, "data") for p in fed.parties if p.data == "s3"),
+    }
+
+
+def test_silo_takes_at_most_ninety_resources(synthesized: Synthesized) -> None:
+    count: Counter[str] = Counter()
+    for stack, template in synthesized.templates.items():
+        if not stack.endswith("-hub"):
+            count[synthesized.party_of(stack).name] += len(template["Resources"])
+    assert max(count.values()) <= 90, count
+
+
+def test_stacks_go_to_the_accounts_and_regions_of_the_spec(synthesized: Synthesized) -> None:
+    manifest = json.loads((synthesized.directory / "manifest.json").read_text())
+    stacks = {k: v for k, v in manifest["artifacts"].items() if v["type"] == "aws:cloudformation:stack"}
+    assert stacks.keys() == synthesized.templates.keys()
+    for stack, artifact in stacks.items():
+        party = synthesized.party_of(stack)
+        assert artifact["environment"] == f"aws://{party.account or 'unknown-account'}/{party.region}"
+
+
+def test_no_template_refers_to_another_partys(synthesized: Synthesized) -> None:
+    """Hub and silos deploy in any order and in different accounts, because they agree by name alone."""
+    for stack, template in synthesized.templates.items():
+        imports = re.findall(r'"Fn::ImportValue": "([^:"]+):', json.dumps(template))
+        assert {synthesized.party_of(other).name for other in imports} <= {synthesized.party_of(stack).name}
+        assert names.stack(synthesized.federation.name, "hub") not in imports
+
+
+def test_everything_that_can_be_tagged_says_whose_it_is(synthesized: Synthesized) -> None:
+    """CloudFormation passes a stack's tags on to its resources; the queues of the hub say their own party."""
+    manifest = json.loads((synthesized.directory / "manifest.json").read_text())
+    for stack in synthesized.templates:
+        tags = manifest["artifacts"][stack]["properties"]["tags"]
+        assert tags[names.FEDERATION_TAG] == synthesized.federation.name
+        assert tags[names.PARTY_TAG] == synthesized.party_of(stack).name
+    owners = {
+        properties["QueueName"]: {tag["Key"]: tag["Value"] for tag in properties["Tags"]}[names.PARTY_TAG]
+        for _, _, properties in synthesized.resources("AWS::SQS::Queue")
+    }
+    fed = synthesized.federation
+    assert owners == {
+        name(fed.name, party.name): party.name
+        for party in fed.parties
+        for name in (names.data_queue, names.control_queue, names.dead_letter_queue)
+    }
+
+
+def test_every_stack_says_what_to_do_next(synthesized: Synthesized) -> None:
+    for stack, template in synthesized.templates.items():
+        if not stack.endswith("-network"):
+            said = [out for out in template["Outputs"].values() if "Export" not in out]
+            assert said
+            assert all(out["Description"] for out in said)
+
+
+def test_mail_expires_and_ledgers_do_not(synthesized: Synthesized) -> None:
+    fed = synthesized.federation
+    hub = synthesized.templates[names.stack(fed.name, "hub")]["Resources"]
+    (mail,) = [
+        r["Properties"] for r in hub.values() if r["Type"] == "AWS::S3::Bucket" and "BucketName" in r["Properties"]
+    ]
+    rules = mail["LifecycleConfiguration"]["Rules"]
+    assert mail["VersioningConfiguration"] == {"Status": "Enabled"}
+    key, value = names.MAIL_TAG
+    assert [r["TagFilters"] for r in rules if "ExpirationInDays" in r] == [[{"Key": key, "Value": value}]]
+
+
+def test_every_queue_sends_what_it_cannot_deliver_to_a_queue_that_is_watched(synthesized: Synthesized) -> None:
+    fed = synthesized.federation
+    queues = {properties["QueueName"]: properties for _, _, properties in synthesized.resources("AWS::SQS::Queue")}
+    watched = [
+        (alarm["Dimensions"][0]["Value"], alarm["MetricName"], bool(alarm["AlarmActions"]))
+        for _, _, alarm in synthesized.resources("AWS::CloudWatch::Alarm")
+    ]
+    for party in fed.parties:
+        dead = names.dead_letter_queue(fed.name, party.name)
+        for queue in (names.data_queue(fed.name, party.name), names.control_queue(fed.name, party.name)):
+            assert queues[queue]["FifoQueue"] is True
+            assert queues[queue]["RedrivePolicy"]["deadLetterTargetArn"].endswith(f":{dead}")
+        assert (dead, "ApproximateNumberOfMessagesVisible", True) in watched
+
+
+@pytest.mark.parametrize(("party", "kept"), [("aggregator", False), ("near", False), ("far", True), ("other", True)])
+def test_what_cannot_be_made_again_is_kept_unless_the_spec_says_delete(
+    everything: Synthesized, party: str, kept: bool
+) -> None:
+    policies = {
+        (stack, logical_id): resource.get("DeletionPolicy")
+        for stack, template in everything.templates.items()
+        for logical_id, resource in template["Resources"].items()
+        if everything.party_of(stack).name == party and resource["Type"] == "AWS::S3::Bucket"
+    }
+    assert policies
+    assert set(policies.values()) == {"Retain" if kept else "Delete"}
+
+
+def test_only_a_party_that_asks_for_it_has_a_way_out(everything: Synthesized) -> None:
+    for party in everything.federation.parties:
+        kinds = Counter(
+            r["Type"] for r in everything.templates[names.stack("every", party.name, "network")]["Resources"].values()
+        )
+        isolated = party.egress == "endpoints"
+        assert kinds["AWS::EC2::InternetGateway"] == kinds["AWS::EC2::NatGateway"] == (0 if isolated else 1)
+        assert kinds["AWS::EC2::VPCEndpoint"] == (13 if isolated else 1)
+        assert kinds["AWS::Route53Resolver::FirewallRuleGroupAssociation"] == (1 if isolated else 0)
+
+
+def test_endpoints_stand_in_as_many_zones_as_the_spec_says(everything: Synthesized) -> None:
+    for stack, _, properties in everything.resources("AWS::EC2::VPCEndpoint"):
+        if properties["VpcEndpointType"] == "Interface":
+            assert len(properties["SubnetIds"]) == everything.party_of(stack).endpoint_zones
+
+
+def test_policies_fit_into_awss_limits_at_the_most_that_a_spec_may_hold(tmp_path: Path) -> None:
+    """Names as long as they may be: 100 silos in the hub's account, and as many foreign ones as the spec allows."""
+
+    def largest(count: int, account: str) -> Synthesized:
+        lines = [
+            f"name: {'f' * 20}",
+            "aggregator: {account: '111111111111', region: ap-southeast-1, vpc_cidr: 10.0.0.0/16}",
+        ]
+        lines += ["silos:"]
+        lines += [
+            f"  - {{name: {'s' * 17}{i:03}, account: '{account}', vpc_cidr: 10.{i + 1}.0.0/16}}" for i in range(count)
+        ]
+        path = tmp_path / f"{account}.yaml"
+        path.write_text("\n".join(lines))
+        return synthesize(path, tmp_path / account, HubStack)
+
+    near = largest(spec.MAX_SILOS, "111111111111")
+    (hub,) = near.templates.values()
+    assert len(hub["Resources"]) <= 500
+    foreign = largest(spec.MAX_FOREIGN_SILOS, "222222222222")
+    for _, _, p in foreign.resources("AWS::S3::BucketPolicy"):
+        assert len(json.dumps(p["PolicyDocument"], separators=(",", ":"))) <= 20 * 1024
+    for _, _, p in foreign.resources("AWS::SQS::QueuePolicy"):
+        assert len(json.dumps(p["PolicyDocument"], separators=(",", ":"))) <= 8 * 1024
+        assert len(p["PolicyDocument"]["Statement"]) <= 20
+    for _, _, p in foreign.resources("AWS::KMS::Key"):
+        assert len(json.dumps(p["KeyPolicy"], separators=(",", ":"))) <= 32 * 1024
+    for which in (near, foreign):
+        for _, _, p in which.resources("AWS::IAM::ManagedPolicy"):
+            assert len(json.dumps(p["PolicyDocument"], separators=(",", ":"))) <= 6144
