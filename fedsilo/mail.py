@@ -58,7 +58,7 @@ NOTIFIERS = 8
 DIGEST = "sha256"
 """The object metadata that keeps a mail's digest, for those who find it without its notice."""
 
-TAG = "fedsilo=mail"
+TAG = "=".join(names.MAIL_TAG)
 """The tag by which the mail bucket's lifecycle rule knows what expires; ledgers and models have none."""
 
 MODEL = "model"
