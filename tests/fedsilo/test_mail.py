@@ -135,7 +135,7 @@ def test_every_mail_has_the_tag_by_which_it_expires_and_a_model_has_none(hub: Hu
         s3.get_object_tagging(Bucket=hub.bucket, Key=key)["TagSet"]
         for key in (*(silo.keys.mail("cleveland", AGGREGATOR, seq, "update") for seq in (0, 1)),)
     ]
-    assert tags == [[{"Key": "fedsilo", "Value": "mail"}]] * 2
+    assert tags == [[dict(zip(("Key", "Value"), names.MAIL_TAG, strict=True))]] * 2, "the lifecycle rule's"
     assert s3.get_object_tagging(Bucket=hub.bucket, Key=silo.keys.model("cleveland"))["TagSet"] == []
 
 
@@ -206,6 +206,7 @@ def test_notices_of_one_batch_all_arrive_and_are_acknowledged(hub: Hub, silo: Ma
     received = {(notice.address.sender, notice.address.seq) for notice in aggregator.receive(0)}
     assert received == {("cleveland", 0), ("cleveland", 1), ("hungary", 0), ("hungary", 1)}
     queue = aggregator._queue(AGGREGATOR)
+    aggregator.close()
     names_ = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     left = aggregator._sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=names_)["Attributes"]  # type: ignore[arg-type]
     assert set(left.values()) == {"0"}
