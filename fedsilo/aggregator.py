@@ -32,6 +32,9 @@ from fedml.cross_silo.server.message_define import MyMessage
 WEIGHT_CAP = 10
 """No silo weighs more than this many times the median silo: bounds what a false sample count can do."""
 
+MOST_SAMPLES = 2**40
+"""More than this is no sample count; a sum weighted with it would not be finite, or the cap itself overflow."""
+
 log = logging.getLogger(__name__)
 
 
@@ -53,8 +56,7 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
             if name in self._sum:
                 self._sum[name].add_(tensor, alpha=sample_num)
             else:
-                exact = tensor if tensor.is_floating_point() else tensor.double()  # counters, as of batch norm
-                self._sum[name] = exact * sample_num
+                self._sum[name] = tensor.to(_exact(tensor.dtype)) * sample_num
         self._weight += sample_num
         self.flag_client_model_uploaded_dict[index] = True
 
@@ -69,7 +71,8 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
         for name, total in self._sum.items():
             total.div_(self._weight)
             if not current[name].is_floating_point():
-                self._sum[name] = total.round_().to(current[name].dtype)
+                total.round_()
+            self._sum[name] = total.to(current[name].dtype)
         self.set_global_model_params(self.aggregator.on_after_aggregation(self._sum))
         self._sum, self._weight = OrderedDict(), 0
         for index in self.flag_client_model_uploaded_dict:
@@ -305,7 +308,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
 
     def _take_samples(self, silo: str, message: Message) -> bool:
         samples = message.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
-        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+        if not isinstance(samples, int) or isinstance(samples, bool) or not 1 <= samples <= MOST_SAMPLES:
             self._refuse(silo, f"declares {samples!r:.40} training samples")
             return False
         if self._samples.setdefault(silo, samples) != samples:
@@ -328,6 +331,11 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             return True
         if _added(next(iter(self._evaluations.values()), {}), sums) is None:
             self._refuse(silo, "its evaluation is not finite, or not that of the others")
+            return False
+        try:
+            self.aggregator.aggregator.metrics(sums)
+        except Exception as error:  # the workload's, of sums that are not what its trainer makes
+            self._refuse(silo, f"its evaluation gives no metrics: {type(error).__name__}: {error}")
             return False
         self._evaluations[silo] = sums
         return True
@@ -360,14 +368,23 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         )
 
 
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """What values of ``dtype`` are added up in: half precision would overflow, and counters (as of batch norm) have
+    a mean that is no integer."""
+    if not dtype.is_floating_point:
+        return torch.float64
+    return torch.promote_types(dtype, torch.float32)
+
+
 def _finite_metrics(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
     """The metrics of the sums, without those that they don't determine (the AUC of a set with one class)."""
     return {name: value for name, value in aggregator.metrics(sums).items() if math.isfinite(value)}
 
 
 def _added(totals: Sums, sums: Sums) -> Sums | None:
-    """The two added up, element by element; None where they don't fit or are not finite. Empty ``totals`` fit all."""
-    if not all(finite(tensor) for tensor in sums.values()):
+    """The two added up, element by element; None where they don't fit, are not finite or are no ``Sums`` at all.
+    Empty ``totals`` fit all."""
+    if not all(tensor.dtype in (torch.float64, torch.int64) and finite(tensor) for tensor in sums.values()):
         return None
     if not totals:
         return dict(sums)
