@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint check lock clean
+.PHONY: setup demo test lint bench lock clean
 
 setup: $(VENV)/.installed
 
@@ -33,11 +33,23 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Side by side with FedML's own gRPC backend, which lives in an environment of its own with FedML's stock pins.
+bench: setup bench/.venv/.installed
+	$(BIN)/python -m bench
+
+bench/.venv/.installed: bench/fedml_grpc/requirements.txt requirements-torch.txt $(VENV)/.installed
+	$(PYTHON) -m venv bench/.venv
+	bench/.venv/bin/python -m pip install --quiet --compile $(if $(FEDSILO_TORCH_INDEX),--index-url $(FEDSILO_TORCH_INDEX)) -r requirements-torch.txt
+	cd bench/fedml_grpc && uv pip install --quiet --python ../.venv/bin/python --no-deps --require-hashes --compile-bytecode -r requirements.txt
+	touch $@
+
 # Resolve the pinned, hashed dependencies again after a change to pyproject.toml.
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.txt
+	cd bench/fedml_grpc && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements.txt
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean:
-	rm -rf $(VENV) node_modules cdk.out out
+	rm -rf $(VENV) bench/.venv node_modules cdk.out out

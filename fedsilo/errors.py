@@ -30,3 +30,7 @@ class RefusedError(FedsiloError):
 
 class RunError(FedsiloError):
     """A run can't go on: no quorum, aborted, or no word from the aggregator."""
+
+
+class StoppedError(FedsiloError):
+    """The process was asked to stop; what it does goes on where it was when it is started again."""

@@ -4,12 +4,14 @@ What crosses a silo's boundary is made here, and it is three things: parameters,
 named tensors that mean the same when added up over silos (counts, totals, histograms); nothing in them is a sample.
 """
 
+import sys
 from collections import OrderedDict
 from typing import Any
 
 import torch
 
-import fedsilo.fedml_core  # noqa: F401  (before FedML)
+if "fedml" not in sys.modules:  # a process that wants FedML with its cloud client has imported it first
+    import fedsilo.fedml_core  # noqa: F401
 
 from fedml.core import ClientTrainer, ServerAggregator
 

@@ -1,0 +1,190 @@
+"""fedsilo itself: every party a process, every message mail through the embedded AWS on the same machine.
+
+    python -m bench.federation --silos cleveland hungary --rounds 100
+    python -m bench.federation --workload mlp --silos a b --rounds 6 --set parameters=25000000 samples=16 batch_size=16
+
+Prints one JSON object.
+"""
+
+import json
+import os
+import re
+import statistics
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from bench.task import Task, parser
+from fedsilo import emulator, local, names, spec
+from fedsilo.aws import s3
+from fedsilo.record import Reader
+from fedsilo.run import Run
+
+WARM_UP_SECONDS = 6.0
+"""What is left out after round 0 opened: meanwhile the parties import the SageMaker SDK."""
+
+WAIT_SECONDS = 20.0
+_OPENED = re.compile(r"round (\d+): opened")
+
+
+def main() -> None:
+    json.dump(run(Task.of(parser(__doc__).parse_args())), sys.stdout, indent=2)
+    print()  # noqa: T201
+
+
+def run(task: Task) -> dict[str, Any]:
+    """One federation from start to end.
+
+    ``round_seconds`` is the median; ``round_cpu_seconds`` the mean over all parties, without the emulator, whose own
+    is ``emulator_round_cpu_seconds``; both leave the warm-up out. ``aggregator_peak_bytes`` is the largest resident
+    set; ``start_to_first_round_seconds`` ends when round 0 is open.
+    """
+    with Federation(task) as federation:
+        started = time.time()
+        federation.start(names.AGGREGATOR, *task.silos)
+        peak, marks = 0, []
+        while federation.trainers[names.AGGREGATOR].exit_code is None:
+            peak = max(peak, federation.peak_bytes(names.AGGREGATOR))
+            marks.append((federation.round(), federation.cpu_seconds(), federation.emulator_cpu_seconds()))
+            time.sleep(0.1)
+        record = federation.reader.record(federation.run)
+        opened = record.opened()
+        if record.rounds_completed < task.rounds:
+            raise SystemExit(f"the run did not complete:\n{federation.logs()}")
+    warm = [index for index, at in enumerate(opened) if at > opened[0] + WARM_UP_SECONDS] or [1]
+    first = next(mark for mark in marks if mark[0] >= min(warm[0], task.rounds - 1))
+    last = next(mark for mark in marks if mark[0] == max(mark[0] for mark in marks))
+    rounds = max(1, last[0] - first[0])
+    seconds = [after - before for before, after in pairwise(opened[min(warm[0], task.rounds - 1) :])]
+    return {
+        "metrics": {name: record.metric(name) for name in ("Test:AUC", "Test:Accuracy", "Test:Loss")},
+        "round_seconds": statistics.median(seconds),
+        "round_cpu_seconds": (last[1] - first[1]) / rounds,
+        "emulator_round_cpu_seconds": (last[2] - first[2]) / rounds,
+        "aggregator_peak_bytes": peak,
+        "start_to_first_round_seconds": opened[0] - started,
+    }
+
+
+def waiting(task: Task) -> dict[str, float]:
+    """The CPU seconds per second of a silo that waits for the aggregator, over ``WAIT_SECONDS``."""
+    with Federation(task) as federation:
+        federation.start(task.silos[0])
+        deadline = time.monotonic() + 60
+        while federation.reader.statuses(federation.run).get(task.silos[0], {}).get("state") != "WAITING":
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the silo did not come up:\n{federation.logs()}")
+            time.sleep(0.2)
+        time.sleep(WARM_UP_SECONDS)
+        before = federation.cpu_seconds()
+        time.sleep(WAIT_SECONDS)
+        return {"waiting_core_share": (federation.cpu_seconds() - before) / WAIT_SECONDS}
+
+
+def bare_round(task: Task, size: int) -> dict[str, float]:
+    """The seconds that the emulator alone takes for a round's bytes: one put of ``size`` and a get and a put per silo,
+    and the aggregator's gets of them, one after another."""
+    body = os.urandom(size)
+    with Federation(task) as federation:
+        client, bucket = s3("us-east-1"), federation.bucket
+        seconds = []
+        for _ in range(4):
+            start = time.perf_counter()
+            client.put_object(Bucket=bucket, Key="bare/all", Body=body)
+            for silo in task.silos:
+                client.get_object(Bucket=bucket, Key="bare/all")["Body"].read()
+                client.put_object(Bucket=bucket, Key=f"bare/{silo}", Body=body)
+            for silo in task.silos:
+                client.get_object(Bucket=bucket, Key=f"bare/{silo}")["Body"].read()
+            seconds.append(time.perf_counter() - start)
+    return {"bare_round_seconds": statistics.median(seconds)}
+
+
+class Federation:
+    """The task's federation on this machine: a context manager that leaves no process."""
+
+    def __init__(self, task: Task) -> None:
+        self.described = spec.parse(
+            {
+                "name": "bench",
+                "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},
+                "silos": [{"name": silo, "vpc_cidr": f"10.{i}.0.0/16"} for i, silo in enumerate(task.silos, start=1)],
+            }
+        )
+        self.run = Run.checked(
+            {
+                "run": "bench-run",
+                "federation": "bench",
+                "workload": task.name,
+                "silos": list(task.silos),
+                "rounds": task.rounds,
+                "hyperparameters": dict(task.chosen),
+                "seed": task.seed,
+                "quorum": len(task.silos),
+                "deadline_seconds": 600.0,
+                "join_seconds": 120.0,
+                "created": datetime.now(UTC),
+            }
+        )
+        self.bucket = names.mail_bucket("bench", emulator.ACCOUNT, "us-east-1")
+        self.trainers: dict[str, local.Trainer] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> "Federation":
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fedsilo-bench-")))
+        self._aws = self._stack.enter_context(emulator.Emulator())
+        os.environ.update(emulator.environment(self._aws.endpoint, "us-east-1"))
+        local.create_hub(self.described)
+        self.reader = Reader("bench", emulator.ACCOUNT, "us-east-1")
+        self.reader.put_run(self.run)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        local.stop(list(self.trainers.values()))
+        self._stack.close()
+
+    def start(self, *parties: str) -> None:
+        for party in parties:
+            settings = local.settings(self.described, party)
+            log = self._folder / f"{party}.log"
+            self.trainers[party] = local.Trainer(settings, self.run.run, self._aws.endpoint, log, self._folder)
+
+    def round(self) -> int:
+        """The round that is open."""
+        found = _OPENED.findall((self._folder / f"{names.AGGREGATOR}.log").read_text())
+        return int(found[-1]) if found else 0
+
+    def cpu_seconds(self) -> float:
+        """User and system time of all parties so far, to the hundredth."""
+        return sum(_cpu_seconds(trainer.pid) for trainer in self.trainers.values())
+
+    def emulator_cpu_seconds(self) -> float:
+        return _cpu_seconds(self._aws.pid)
+
+    def peak_bytes(self, party: str) -> int:
+        try:
+            status = Path(f"/proc/{self.trainers[party].pid}/status").read_text()
+        except OSError:
+            return 0
+        found = re.search(r"VmHWM:\s+(\d+) kB", status)
+        return int(found[1]) * 1024 if found else 0
+
+    def logs(self) -> str:
+        return "\n".join(line for trainer in self.trainers.values() for line in trainer.last_lines(10))
+
+
+def _cpu_seconds(pid: int) -> float:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,376 @@
+"""The aggregator's side of the rounds: FedML's server manager and aggregator, over mail.
+
+What FedML 0.9.6 leaves open is closed here: rounds have a number, a deadline and a quorum; updates are added to a
+running sum as they arrive; silos may come late and come back; and the broadcast that opens a round is the checkpoint
+from which an aggregator that was started again goes on.
+"""
+
+import logging
+import math
+import statistics
+import time
+from argparse import Namespace
+from collections import OrderedDict
+from typing import Any
+
+import torch
+
+from fedsilo import fedml_core  # noqa: F401  (before FedML)
+from fedsilo.errors import MailError, RunError
+from fedsilo.learning import Aggregator, Sums
+from fedsilo.ledger import Ledger
+from fedsilo.mail import MODEL, Notice, Tensors, check_parameters, finite
+from fedsilo.mail_comm import BAD_MAIL, ROUND, TICK, MailCommManager
+from fedsilo.run import Run
+from fedsilo.tracking import Tracker
+
+from fedml.core.distributed.communication.message import Message
+from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator
+from fedml.cross_silo.server.fedml_server_manager import FedMLServerManager
+from fedml.cross_silo.server.message_define import MyMessage
+
+WEIGHT_CAP = 10
+"""No silo weighs more than this many times the median silo: bounds what a false sample count can do."""
+
+log = logging.getLogger(__name__)
+
+
+class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
+    """FedML's aggregator with a running weighted sum, so that memory does not grow with the number of silos.
+
+    It holds the global model and one sum; the update that is being added is a third model for that moment.
+    """
+
+    def __init__(self, args: Namespace, device: torch.device, aggregator: Aggregator, silos: int, holdout: Any) -> None:
+        super().__init__(None, holdout, 0, {}, {}, {}, silos, device, args, aggregator)
+        self._sum: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._weight = 0
+
+    def add_local_trained_result(self, index: int, model_params: Tensors, sample_num: int) -> None:
+        """Add a silo's update with weight ``sample_num``. Raises ``MailError`` where it is not the model's."""
+        check_parameters(model_params, self.get_global_model_params(), "the update")
+        for name, tensor in model_params.items():
+            if name in self._sum:
+                self._sum[name].add_(tensor, alpha=sample_num)
+            else:
+                exact = tensor if tensor.is_floating_point() else tensor.double()  # counters, as of batch norm
+                self._sum[name] = exact * sample_num
+        self._weight += sample_num
+        self.flag_client_model_uploaded_dict[index] = True
+
+    @property
+    def answered(self) -> set[int]:
+        """The indices (ranks from 0) of the silos whose updates are in the sum."""
+        return {index for index, flag in self.flag_client_model_uploaded_dict.items() if flag}
+
+    def aggregate(self) -> None:
+        """Make the weighted mean the global model and begin a new sum."""
+        current = self.get_global_model_params()
+        for name, total in self._sum.items():
+            total.div_(self._weight)
+            if not current[name].is_floating_point():
+                self._sum[name] = total.round_().to(current[name].dtype)
+        self.set_global_model_params(self.aggregator.on_after_aggregation(self._sum))
+        self._sum, self._weight = OrderedDict(), 0
+        for index in self.flag_client_model_uploaded_dict:
+            self.flag_client_model_uploaded_dict[index] = False
+
+
+class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
+    """Opens and closes rounds. Raises ``RunError`` from ``run`` where the run can't go on."""
+
+    def __init__(
+        self,
+        args: Namespace,
+        aggregator: StreamingAggregator,
+        comm: MailCommManager,
+        run: Run,
+        ledger: Ledger,
+        tracker: Tracker,
+    ) -> None:
+        self._comm, self._run, self._ledger, self._tracker = comm, run, ledger, tracker
+        super().__init__(args, aggregator, client_rank=0, client_num=len(run.silos), backend="MAIL")
+        self._present: set[str] = set()  # silos that are waited for
+        self._refused: dict[str, str] = {}
+        self._samples: dict[str, int] = {}  # what each silo declared when it came ONLINE
+        self._statistics: dict[str, Sums] = {}
+        self._evaluations: dict[str, Sums] = {}  # of the global model that opened the round
+        self._finished: set[str] = set()
+        self._open: Notice | None = None  # the broadcast of the open round; None before round 0
+
+    # --- FedML's hooks
+
+    def _init_manager(self) -> None:
+        self.com_manager = self._comm
+        self.com_manager.add_observer(self)
+
+    def register_message_receive_handlers(self) -> None:
+        super().register_message_receive_handlers()
+        self.register_message_receive_handler(TICK, self._handle_tick)
+        self.register_message_receive_handler(BAD_MAIL, self._handle_bad_mail)
+
+    def finish(self) -> None:
+        self.com_manager.stop_receive_message()
+
+    def handle_message_connection_ready(self, msg_params: Message) -> None:
+        """Wait for the silos, or go on with the round that was open when an earlier aggregator ended."""
+        notice = self._comm.mailbox.newest_broadcast()
+        if notice is None:
+            self._comm.wake_at = time.monotonic() + self._run.join_seconds
+            self._show("WAITING")
+            return
+        mail = self._comm.mailbox.open(notice)
+        check_parameters(mail.groups.get(MODEL, {}), self.aggregator.get_global_model_params(), notice.key)
+        self.aggregator.set_global_model_params(mail.groups.get(MODEL, {}))
+        self._ledger.event("resumed", mail.round_idx, "an earlier aggregator had opened this round")
+        self._present = set(self._run.silos)
+        self._begin_round(mail.round_idx, notice)
+        for kind in ("status", "update"):
+            for silo in self._run.silos:
+                earlier = self._comm.mailbox.last(silo, kind)
+                if earlier is not None and self.args.round_idx == mail.round_idx:
+                    self._comm.deliver(earlier)
+
+    def process_online_status(self, client_status: str, msg_params: Message) -> None:
+        """A silo has come, or come back, or shows that it is still there."""
+        silo = self._sender(msg_params)
+        if not self._take_samples(silo, msg_params):
+            return
+        if self._open is None:
+            self._present.add(silo)
+            self._statistics[silo] = msg_params.get("statistics") or {}
+            self._show("WAITING")
+            if self._present >= set(self._run.silos) - self._refused.keys():
+                self._open_first_round()
+            return
+        if silo not in self._present:
+            self._present.add(silo)
+            self._ledger.event("joined", self.args.round_idx, f"{silo} is here")
+        if silo in self._missing():
+            self._comm.mailbox.remind(silo, self._open)
+        self._show()
+
+    def process_finished_status(self, client_status: str, msg_params: Message) -> None:
+        """A silo has the final model; its evaluation of it comes along."""
+        silo = self._sender(msg_params)
+        if self.args.round_idx < self.round_num or not self._take_evaluation(silo, msg_params):
+            return
+        self._finished.add(silo)
+        self._show()
+        if self._finished >= self._present:
+            self._end()
+
+    def handle_message_client_status_update(self, msg_params: Message) -> None:
+        if self._sender(msg_params) not in self._refused:
+            super().handle_message_client_status_update(msg_params)
+
+    def handle_message_receive_model_from_client(self, msg_params: Message) -> None:
+        """Add a silo's update to the open round, and close the round when it was the last."""
+        silo, round_idx = self._sender(msg_params), msg_params.get(ROUND)
+        if silo in self._refused:
+            return
+        if self._open is None or round_idx != self.args.round_idx or silo in self._answering():
+            self._ledger.event("late", self.args.round_idx, f"{silo} answered round {round_idx}; dropped")
+            return
+        if not self._take_samples(silo, msg_params) or not self._take_evaluation(silo, msg_params):
+            return
+        try:
+            with self._ledger.span("aggregate", round_idx):
+                parameters = msg_params.get(MyMessage.MSG_ARG_KEY_MODEL_PARAMS) or {}
+                self.aggregator.add_local_trained_result(self._run.rank(silo) - 1, parameters, self._weight(silo))
+        except MailError as error:
+            self._refuse(silo, str(error))
+            return
+        self._present.add(silo)
+        self._show()
+        self._close_round_if_complete()
+
+    # --- rounds
+
+    def _open_first_round(self) -> None:
+        totals: Sums = {}
+        for silo in sorted(self._present):
+            combined = _added(totals, self._statistics[silo])
+            if combined is None:
+                self._refuse(silo, "its statistics are not finite, or not those of the others")
+                return
+            totals = combined
+        if totals:
+            self.aggregator.aggregator.apply_statistics(totals)
+        self._broadcast(0)
+
+    def _broadcast(self, round_idx: int) -> None:
+        members = [silo for silo in self._run.silos if silo not in self._refused]
+        notice = self._comm.broadcast(members, round_idx, self.aggregator.get_global_model_params())
+        self._begin_round(round_idx, notice)
+
+    def _begin_round(self, round_idx: int, notice: Notice) -> None:
+        self.args.round_idx = round_idx
+        self._open = notice
+        self._evaluations = {}
+        self._comm.wake_at = time.monotonic() + self._run.deadline_seconds
+        self._ledger.event("opened", round_idx, f"{len(self._run.silos) - len(self._refused)} silos")
+        self._show("FINISHING" if round_idx == self.round_num else "TRAINING")
+
+    def _close_round_if_complete(self) -> None:
+        if not self._missing() and len(self.aggregator.answered) >= self._run.quorum:
+            self._close_round()
+
+    def _close_round(self) -> None:
+        round_idx = self.args.round_idx
+        self._log_evaluation(round_idx)
+        with self._ledger.span("aggregate", round_idx):
+            self.aggregator.aggregate()
+        self._broadcast(round_idx + 1)
+
+    def _handle_tick(self, message: Message) -> None:
+        if time.monotonic() < self._comm.wake_at:
+            return
+        if self._open is None:
+            if len(self._present) < self._run.quorum:
+                self._fail(
+                    f"{len(self._present)} of {len(self._run.silos)} silos came within {self._run.join_seconds:g} s"
+                )
+            self._open_first_round()
+        elif self.args.round_idx == self.round_num:
+            self._end()
+        else:
+            answered = len(self.aggregator.answered)
+            missing = self._missing()
+            if answered < self._run.quorum:
+                self._fail(
+                    f"round {self.args.round_idx}: {answered} of {len(self._run.silos)} silos answered within "
+                    f"{self._run.deadline_seconds:g} s"
+                )
+            self._ledger.event(
+                "deadline", self.args.round_idx, f"closed with {answered}; missing {', '.join(sorted(missing))}"
+            )
+            self._present -= missing  # not waited for until they are back
+            self._close_round()
+
+    def _end(self) -> None:
+        self._log_evaluation(self.args.round_idx)
+        self._comm.mailbox.publish_model(self.aggregator.get_global_model_params())
+        self._ledger.event("finished", self.args.round_idx, f"model published; {len(self._finished)} silos have it")
+        self.finish()
+
+    def _fail(self, reason: str) -> None:
+        missing = sorted(set(self._run.silos) - self._answering())
+        reason = f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(missing)}"
+        for silo in self._run.silos:
+            self._send_finish(silo, reason, refused=False)
+        raise RunError(reason)
+
+    # --- silos
+
+    def _sender(self, message: Message) -> str:
+        return str(self._run.silos[message.get_sender_id() - 1])
+
+    def _answering(self) -> set[str]:
+        if self._open is None:
+            return self._present
+        return {self._run.silos[index] for index in self.aggregator.answered}
+
+    def _missing(self) -> set[str]:
+        """The silos that the open round waits for."""
+        final = self.args.round_idx == self.round_num
+        return self._present - (self._finished if final else self._answering())
+
+    def _handle_bad_mail(self, message: Message) -> None:
+        if message.get("party") not in self._refused:
+            self._refuse(message.get("party"), message.get("reason"))
+
+    def _refuse(self, silo: str, reason: str) -> None:
+        """End a silo's part in the run with a reason, and go on without it while the quorum holds."""
+        self._refused[silo] = reason
+        self._present.discard(silo)
+        self._evaluations.pop(silo, None)
+        self._ledger.event("refused", self.args.round_idx, f"{silo}: {reason}")
+        self._send_finish(silo, f"refused by the aggregator: {reason}", refused=True)
+        self._show()
+        if len(self._run.silos) - len(self._refused) < self._run.quorum:
+            self._fail(f"refused {', '.join(f'{name} ({why})' for name, why in self._refused.items())}")
+        if self._open is None:
+            if self._present and self._present >= set(self._run.silos) - self._refused.keys():
+                self._open_first_round()
+        elif self.args.round_idx < self.round_num:
+            self._close_round_if_complete()
+
+    def _send_finish(self, silo: str, reason: str, *, refused: bool) -> None:
+        message = Message(MyMessage.MSG_TYPE_S2C_FINISH, self.rank, self._run.rank(silo))
+        message.add_params("reason", reason)
+        message.add_params("refused", refused)
+        message.add_params(ROUND, self.args.round_idx)
+        self.send_message(message)
+
+    def _take_samples(self, silo: str, message: Message) -> bool:
+        samples = message.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            self._refuse(silo, f"declares {samples!r:.40} training samples")
+            return False
+        if self._samples.setdefault(silo, samples) != samples:
+            self._refuse(silo, f"declares {samples} training samples, but had declared {self._samples[silo]}")
+            return False
+        return True
+
+    def _weight(self, silo: str) -> int:
+        """The silo's sample count, capped."""
+        cap = int(WEIGHT_CAP * statistics.median(self._samples.values()))
+        if self._samples[silo] > cap:
+            log.warning("%s declares %d samples; they weigh as %d", silo, self._samples[silo], cap)
+        return min(self._samples[silo], cap)
+
+    # --- evaluation
+
+    def _take_evaluation(self, silo: str, message: Message) -> bool:
+        sums: Sums = message.get("evaluation") or {}
+        if not sums:  # a silo without a test set
+            return True
+        if _added(next(iter(self._evaluations.values()), {}), sums) is None:
+            self._refuse(silo, "its evaluation is not finite, or not that of the others")
+            return False
+        self._evaluations[silo] = sums
+        return True
+
+    def _log_evaluation(self, round_idx: int) -> None:
+        """Log the metrics of the model that opened ``round_idx``: it is the result of that many rounds."""
+        aggregator = self.aggregator.aggregator
+        totals: Sums = {}
+        if self.aggregator.test_global is not None:
+            totals = aggregator.test(self.aggregator.test_global, self.aggregator.device, self.args)
+        for silo, sums in sorted(self._evaluations.items()):
+            if self.aggregator.test_global is None:
+                totals = _added(totals, sums) or totals
+            if round_idx:
+                for name, value in _finite_metrics(aggregator, sums).items():
+                    self._ledger.metric(name, value, round_idx, silo=silo)
+        if totals and round_idx:
+            metrics = _finite_metrics(aggregator, totals)
+            for name, value in metrics.items():
+                self._tracker.log_metric(name, value, round_idx)
+            self._ledger.status(metrics=metrics)
+
+    def _show(self, state: str | None = None) -> None:
+        self._ledger.status(
+            round=self.args.round_idx,
+            answered=sorted(self._finished if self.args.round_idx == self.round_num else self._answering()),
+            present=sorted(self._present),
+            refused=self._refused,
+            **({"state": state} if state else {}),
+        )
+
+
+def _finite_metrics(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
+    """The metrics of the sums, without those that they don't determine (the AUC of a set with one class)."""
+    return {name: value for name, value in aggregator.metrics(sums).items() if math.isfinite(value)}
+
+
+def _added(totals: Sums, sums: Sums) -> Sums | None:
+    """The two added up, element by element; None where they don't fit or are not finite. Empty ``totals`` fit all."""
+    if not all(finite(tensor) for tensor in sums.values()):
+        return None
+    if not totals:
+        return dict(sums)
+    if totals.keys() != sums.keys() or any(totals[name].shape != sums[name].shape for name in totals):
+        return None
+    return {name: totals[name] + sums[name] for name in totals}

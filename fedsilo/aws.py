@@ -1,0 +1,82 @@
+"""AWS clients with limits, and AWS's errors in words.
+
+Every call is bounded: ``CONNECT_SECONDS`` to connect, ``READ_SECONDS`` for each read, ``ATTEMPTS`` tries. Throttling,
+5xx answers and broken connections are tried again with exponential backoff and full jitter, up to 20 s apart
+(botocore's standard mode), which rides out an outage of about a minute. The endpoint is AWS's, or AWS_ENDPOINT_URL.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+
+from fedsilo.errors import AccessError, HubError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 30.0
+"""Longer than SQS's longest long poll, 20 s."""
+ATTEMPTS = 8
+POOL_CONNECTIONS = 16
+"""Enough for the parallel parts of one large mail beside the other threads of a party."""
+
+_DENIED = {"AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation"}
+_STALE = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"}
+
+
+def config(attempts: int = ATTEMPTS) -> Config:
+    """The limits above; checksums only where a call requires one, because every mail carries its own SHA-256."""
+    return Config(
+        connect_timeout=CONNECT_SECONDS,
+        read_timeout=READ_SECONDS,
+        retries={"mode": "standard", "total_max_attempts": attempts},
+        max_pool_connections=POOL_CONNECTIONS,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+        tcp_keepalive=True,
+    )
+
+
+def s3(region: str) -> "S3Client":
+    return boto3.client("s3", region_name=region, config=config())
+
+
+def sqs(region: str) -> "SQSClient":
+    return boto3.client("sqs", region_name=region, config=config())
+
+
+@contextmanager
+def explained(who: str, doing: str, missing: str) -> Iterator[None]:
+    """Turn AWS's errors inside the block into ours.
+
+    ``who`` acts, ``doing`` says what is asked of which resource, ``missing`` what to do if the resource is not there.
+    Raises ``AccessError`` where AWS denies it or the credentials are not valid, ``HubError`` for everything else.
+    """
+    try:
+        yield
+    except NoCredentialsError as error:
+        raise AccessError(
+            f"{who} found no AWS credentials for {doing}; set AWS_PROFILE, or give the pod its role"
+        ) from error
+    except NoRegionError as error:
+        raise AccessError(f"{who} has no AWS Region for {doing}; set AWS_REGION") from error
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", "unknown"))
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        if code in _DENIED:
+            raise AccessError(
+                f"access denied: {who} may not {doing}; check the role's policy and that {missing}"
+            ) from error
+        if code in _STALE:
+            raise AccessError(f"{who}: AWS does not accept the credentials ({code}) for {doing}; renew them") from error
+        if "NoSuchBucket" in code or "NonExistentQueue" in code or "QueueDoesNotExist" in code or status == 404:
+            raise HubError(f"not found: {doing} by {who}; check that {missing}") from error
+        raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}, after {ATTEMPTS} tries") from error
+    except BotoCoreError as error:
+        raise HubError(f"AWS could not be reached for {doing} by {who}: {error}") from error

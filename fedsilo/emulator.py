@@ -1,0 +1,96 @@
+"""The embedded AWS: moto server on a free loopback port, in a process of its own.
+
+It answers S3, SQS, SageMaker and the rest of what a federation uses, keeps everything in memory, and is gone with its
+process. It checks no permissions; what IAM allows is proved elsewhere.
+"""
+
+import os
+import subprocess
+import sys
+from types import TracebackType
+
+from fedsilo.errors import HubError
+
+START_SECONDS = 60.0
+"""How long moto may take to import and bind; on a loaded laptop some ten seconds."""
+
+ACCOUNT = "123456789012"
+"""The account moto answers for, whatever the credentials."""
+
+
+def environment(endpoint: str, region: str) -> dict[str, str]:
+    """What makes a process use the AWS at ``endpoint`` and nothing else; the credentials are no secret."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return inherited | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": "embedded",
+        "AWS_SECRET_ACCESS_KEY": "embedded",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+class Emulator:
+    """The embedded AWS as a context manager. ``endpoint`` is its URL; ``close`` ends the process."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "fedsilo.emulator"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None  # noqa: S101  (PIPE)
+        port = self._process.stdout.readline().strip()
+        if not port:
+            raise HubError(f"the embedded AWS did not start; run `{sys.executable} -m fedsilo.emulator` to see why")
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> "Emulator":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def serve() -> None:
+    """Bind, print the port on standard output, and serve until standard input closes: that is, until the owner ends."""
+    import threading
+
+    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+    from werkzeug.serving import make_server
+
+    class Handler(MotoRequestHandler):  # type: ignore[misc]
+        # Keep connections open, as AWS does; otherwise every call pays for a new one.
+        protocol_version = "HTTP/1.1"
+        # Headers and body are two writes; without this the second waits 40 ms for the ACK of the first.
+        disable_nagle_algorithm = True
+
+        def log_request(self, *_: object) -> None:
+            pass
+
+    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), True, request_handler=Handler)
+    print(server.server_port, flush=True)  # noqa: T201
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,132 @@
+"""Take part in a run: make the workload's model and data, FedML's manager for the party's role, and run it."""
+
+import json
+import random
+from argparse import Namespace
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedsilo import fedml_core, names, workload  # noqa: F401  (fedml_core before FedML)
+from fedsilo.aggregator import AggregatorManager, StreamingAggregator
+from fedsilo.errors import SpecError
+from fedsilo.learning import state
+from fedsilo.ledger import Ledger
+from fedsilo.mail import Mailbox
+from fedsilo.mail_comm import MailCommManager
+from fedsilo.run import Run
+from fedsilo.settings import Settings
+from fedsilo.silo import SiloManager
+from fedsilo.tracking import Tracker, parameters
+
+from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
+
+SUMS_BYTES = 8 * 2**20
+"""What a mail may hold beside the model: header, statistics, evaluation."""
+
+UNSUPPORTED = {
+    "enable_fhe": "FedML 0.9.6 encrypts nothing and trains nothing with it",
+    "enable_dp": "two of FedML 0.9.6's four solutions add no noise, and none clips updates",
+    "enable_defense": "FedML 0.9.6's defenses need every silo's update in memory at once",
+    "enable_attack": "it is for simulations",
+}
+"""Switches of FedML that don't do what they say, or can't be had together with streaming aggregation."""
+
+
+def take(settings: Settings, run: Run, ledger: Ledger) -> None:
+    """Return when the party's part is done. Raises ``FedsiloError`` with the reason where it can't be done."""
+    args = arguments(settings, run)
+    random.seed(run.seed)
+    np.random.seed(run.seed)
+    torch.manual_seed(run.seed)
+    learns = workload.load(run.workload)
+    model = learns.model(args)
+    size = sum(tensor.nbytes for tensor in state(model).values())
+    mailbox = Mailbox(settings, run.run, limit=size + SUMS_BYTES)
+    try:
+        comm = MailCommManager(mailbox, run, ledger)
+        if settings.party == names.AGGREGATOR:
+            _aggregate(args, learns, model, settings, run, comm, ledger)
+        else:
+            _train(args, learns, model, settings, run, comm, ledger)
+    finally:
+        mailbox.close()
+
+
+def _aggregate(
+    args: Namespace,
+    learns: workload.Workload,
+    model: torch.nn.Module,
+    settings: Settings,
+    run: Run,
+    comm: MailCommManager,
+    ledger: Ledger,
+) -> None:
+    holdout = learns.load_aggregator(args)
+    aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
+    with Tracker(settings, run, ledger, parameters(args, None)) as tracker:
+        AggregatorManager(args, aggregator, comm, run, ledger, tracker).run()
+
+
+def _train(
+    args: Namespace,
+    learns: workload.Workload,
+    model: torch.nn.Module,
+    settings: Settings,
+    run: Run,
+    comm: MailCommManager,
+    ledger: Ledger,
+) -> None:
+    data = learns.load_silo(args)
+    index = args.rank - 1
+    adapter = TrainerDistAdapter(
+        args,
+        args.device,
+        args.rank,
+        model,
+        data.num_train,
+        {index: data.num_train},
+        {index: data.train},
+        {index: data.test},
+        learns.trainer(model, args),
+    )
+    with Tracker(settings, run, ledger, parameters(args, data.num_train)) as args.tracker:
+        SiloManager(args, adapter, data, comm, run, ledger).run()
+
+
+def arguments(settings: Settings, run: Run) -> Namespace:
+    """FedML's arguments: the workload's configuration, then the run's hyperparameters, then what the run fixes.
+
+    Raises ``SpecError`` for a setting that FedML 0.9.6 does not honour.
+    """
+    merged: dict[str, Any] = {}
+    for section in workload.configuration(run.workload).values():
+        merged.update(section or {})
+    merged.update(workload.hyperparameters(run.workload, run.hyperparameters))
+    problems = [f"{name}: not supported; {why}" for name, why in UNSUPPORTED.items() if merged.get(name)]
+    if merged.get("federated_optimizer", "FedAvg") != "FedAvg":
+        problems.append("federated_optimizer: FedML 0.9.6 runs FedAvg only across silos; set mu for FedProx")
+    if problems:
+        raise SpecError("\n".join(problems))
+    rank = 0 if settings.party == names.AGGREGATOR else run.rank(settings.party)
+    merged.update(
+        training_type="cross_silo",
+        scenario="horizontal",
+        backend="MAIL",
+        using_mlops=False,
+        run_id=run.run,
+        rank=rank,
+        silo=settings.party,
+        data=settings.data,
+        random_seed=run.seed,
+        comm_round=run.rounds,
+        client_num_in_total=len(run.silos),
+        client_num_per_round=len(run.silos),
+        worker_num=len(run.silos),
+        client_id_list=json.dumps([rank] if rank else list(range(1, len(run.silos) + 1))),
+        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+    )
+    merged.setdefault("dataset", run.workload)
+    merged.setdefault("frequency_of_the_test", 1)
+    return Namespace(**merged)

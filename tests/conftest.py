@@ -1,0 +1,20 @@
+"""What all tests share: the embedded AWS, once a session, and the environment that leads to it."""
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+import fedsilo.fedml_core  # noqa: F401  (before anything imports FedML)
+from fedsilo import emulator
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The URL of an embedded AWS that lives as long as the session; every test makes a federation of its own in it."""
+    before = dict(os.environ)
+    with emulator.Emulator() as aws:
+        os.environ.update(emulator.environment(aws.endpoint, "us-east-1"))
+        yield aws.endpoint
+    os.environ.clear()
+    os.environ.update(before)

@@ -1,0 +1,75 @@
+"""An HTTP proxy before the embedded AWS that answers 500 and 503 in AWS's place for a while."""
+
+import http.client
+import itertools
+import re
+import threading
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from urllib.parse import urlsplit
+
+_SCOPE = re.compile(r"Credential=[^/]+/[0-9]+/[^/]+/(?P<service>[a-z0-9-]+)/")
+
+
+class FaultyProxy:
+    """Forwards to ``upstream``, but for the calls that ``fail_next`` names. ``failed`` counts those, by service."""
+
+    def __init__(self, upstream: str) -> None:
+        self._upstream = urlsplit(upstream).netloc
+        self._to_fail: Counter[str] = Counter()
+        self._codes = itertools.cycle([500, 503])
+        self.failed: Counter[str] = Counter()
+        proxy = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True
+
+            def _forward(self) -> None:
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                found = _SCOPE.search(self.headers.get("Authorization", ""))
+                service = found["service"] if found else ""
+                if proxy._to_fail[service] > proxy.failed[service]:
+                    proxy.failed[service] += 1
+                    self.send_response(next(proxy._codes))
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
+                upstream = http.client.HTTPConnection(proxy._upstream, timeout=60)
+                upstream.request(self.command, self.path, body, dict(self.headers))
+                answer = upstream.getresponse()
+                content = answer.read()
+                self.send_response(answer.status)
+                for name, value in answer.getheaders():
+                    if name.lower() not in ("transfer-encoding", "connection", "content-length", "date", "server"):
+                        self.send_header(name, value)
+                length = answer.headers["Content-Length"] if self.command == "HEAD" else str(len(content))
+                self.send_header("Content-Length", length or "0")
+                self.end_headers()
+                if self.command != "HEAD":
+                    self.wfile.write(content)
+                upstream.close()
+
+            do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server.daemon_threads = True
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+
+    def fail_next(self, **calls: int) -> None:
+        """Answer the next so many calls of each service, of whichever party, with 500 and 503 in turn."""
+        self._to_fail.update(calls)
+
+    def __enter__(self) -> "FaultyProxy":
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._server.server_close()

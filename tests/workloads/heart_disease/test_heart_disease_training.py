@@ -1,0 +1,174 @@
+"""Local training does what the configuration says, and the sums that leave the silo are those of its samples."""
+
+from argparse import Namespace
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from fedsilo import metrics, workload
+from fedsilo.errors import SpecError
+from workloads import heart_disease
+
+CPU = torch.device("cpu")
+Arguments = Callable[..., Namespace]
+Model = OrderedDict[str, torch.Tensor]
+
+
+def standardised_model(args: Namespace) -> torch.nn.Module:
+    torch.manual_seed(7)
+    model = heart_disease.model(args)
+    features = heart_disease.load_silo(args).train.features
+    model.mean.copy_(features.mean(0))
+    model.std.copy_(features.std(0))
+    return model
+
+
+def trained(args: Namespace, rounds: int = 1) -> Model:
+    data = heart_disease.load_silo(args)
+    trainer = heart_disease.trainer(standardised_model(args), args)
+    trainer.update_dataset(data.train, data.test, data.num_train)
+    for _ in range(rounds):
+        trainer.train(data.train, CPU, args)
+        args.round_idx += 1
+    return OrderedDict((name, tensor.clone()) for name, tensor in trainer.get_model_params().items())
+
+
+def trained_by_autograd(args: Namespace) -> Model:
+    """The same round with nothing written out."""
+    train = heart_disease.load_silo(args).train
+    model = standardised_model(args)
+    origin = [parameter.detach().clone() for parameter in model.parameters()]
+    kind = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}[args.client_optimizer]
+    optimizer: Any = kind(model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
+    order = np.random.default_rng((args.random_seed, args.rank, args.round_idx))
+    for epoch in range(args.epochs):
+        losses = []
+        for batch in torch.from_numpy(order.permutation(len(train.labels))).split(args.batch_size):
+            loss = functional.binary_cross_entropy_with_logits(model(train.features[batch]), train.labels[batch])
+            losses += [loss.item()] * len(batch)
+            drift = sum(((p - o) ** 2).sum() for p, o in zip(model.parameters(), origin, strict=True))
+            optimizer.zero_grad()
+            (loss + args.mu / 2 * drift).backward()
+            optimizer.step()
+        args.tracker.log_metric("Training:Loss", float(np.mean(losses)), args.round_idx * args.epochs + epoch)
+    return OrderedDict(model.state_dict())
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {},
+        {"client_optimizer": "sgd", "lr": 0.1},
+        {"client_optimizer": "sgd", "lr": 0.1, "weight_decay": 0.3},
+        {"client_optimizer": "sgd", "lr": 0.1, "mu": 2.0},
+        {"weight_decay": 0.3, "mu": 2.0, "epochs": 3, "batch_size": 16, "lr": 0.02},
+        {"batch_size": 1000},
+    ],
+)
+def test_a_round_is_that_of_autograd(arguments: Arguments, chosen: dict[str, Any]) -> None:
+    ours, theirs = arguments("heart_disease", **chosen), arguments("heart_disease", **chosen)
+    expected = trained_by_autograd(theirs)
+    for name, tensor in trained(ours).items():
+        torch.testing.assert_close(tensor, expected[name], rtol=1e-4, atol=1e-5)
+    losses = [(name, value, step) for name, value, step in ours.tracker.metrics if name == "Training:Loss"]
+    for mine, reference in zip(losses, theirs.tracker.metrics, strict=True):
+        assert mine == (reference[0], pytest.approx(reference[1], rel=1e-4), reference[2])
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"epochs": 2},
+        {"batch_size": 8},
+        {"client_optimizer": "sgd"},
+        {"lr": 0.002},
+        {"weight_decay": 0.01},
+        {"mu": 0.1},
+        {"random_seed": 1},
+        {"rank": 2},
+        {"round_idx": 1},
+    ],
+)
+def test_every_hyperparameter_and_seed_has_an_effect(arguments: Arguments, other: dict[str, Any]) -> None:
+    usual = trained(arguments("heart_disease"))
+    assert torch.equal(trained(arguments("heart_disease"))["linear.weight"], usual["linear.weight"])
+    assert not torch.equal(trained(arguments("heart_disease", **other))["linear.weight"], usual["linear.weight"])
+
+
+def test_a_round_leaves_the_standardisation_and_no_gradients(arguments: Arguments) -> None:
+    args = arguments("heart_disease")
+    before = standardised_model(args).state_dict()
+    after = trained(args)
+    assert torch.equal(after["mean"], before["mean"])
+    assert torch.equal(after["std"], before["std"])
+    model = standardised_model(args)
+    data = heart_disease.load_silo(args)
+    trainer = heart_disease.trainer(model, args)
+    trainer.update_dataset(data.train, data.test, data.num_train)
+    trainer.train(data.train, CPU, args)
+    assert [parameter.grad for parameter in model.parameters()] == [None, None]
+
+
+def test_an_epochs_metrics_are_logged_at_its_place_in_the_run(arguments: Arguments) -> None:
+    args = arguments("heart_disease", epochs=2)
+    model = trained(args, rounds=3)
+    assert [(name, step) for name, _, step in args.tracker.metrics] == [
+        (name, step) for step in range(6) for name in ("Training:Loss", "Validation:AUC")
+    ]
+    test = heart_disease.load_silo(args).test
+    logits = functional.linear((test.features - model["mean"]) / model["std"], model["linear.weight"])[:, 0]
+    assert args.tracker.metrics[-1][1] == pytest.approx(metrics.roc_auc(logits, test.labels), abs=1e-3)
+
+
+def test_the_evaluation_is_that_of_the_test_set(arguments: Arguments) -> None:
+    totals: dict[str, torch.Tensor] = {}
+    logits, labels = [], []
+    for rank, silo in enumerate(("cleveland", "hungary", "switzerland", "long-beach"), 1):
+        args = arguments("heart_disease", silo=silo, rank=rank)
+        model = standardised_model(arguments("heart_disease"))
+        test = heart_disease.load_silo(args).test
+        sums = heart_disease.trainer(model, args).test(test, CPU, args)
+        totals = {name: totals.get(name, torch.zeros((), dtype=sums[name].dtype)) + sums[name] for name in sums}
+        logits.append(model(test.features).detach())
+        labels.append(test.labels)
+    scores, truth = torch.cat(logits), torch.cat(labels)
+    result = heart_disease.aggregator(heart_disease.model(args), args).metrics(totals)
+    assert int(totals["count"]) == 254
+    assert result["Test:AUC"] == pytest.approx(metrics.roc_auc(scores, truth), abs=0.0005)
+    assert result["Test:Loss"] == pytest.approx(float(functional.binary_cross_entropy_with_logits(scores, truth)))
+    assert result["Test:Accuracy"] == float(((scores > 0) == (truth > 0)).double().mean())
+
+
+@pytest.mark.parametrize("side", [heart_disease.trainer, heart_disease.aggregator])
+def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments, side: Callable[..., Any]) -> None:
+    chosen = {"epochs": 0, "batch_size": -1, "client_optimizer": "lion", "lr": float("nan"), "mu": -0.1}
+    args = arguments("heart_disease", weight_decay=float("inf"), **chosen)
+    with pytest.raises(SpecError) as error:
+        side(heart_disease.model(args), args)
+    assert str(error.value).splitlines() == [
+        "hyperparameters.epochs: 0 is not at least 1",
+        "hyperparameters.batch_size: -1 is not at least 1",
+        "hyperparameters.client_optimizer: 'lion' is not adam or sgd",
+        "hyperparameters.lr: nan is not above 0",
+        "hyperparameters.weight_decay: inf is not 0 or above",
+        "hyperparameters.mu: -0.1 is not 0 or above",
+    ]
+
+
+def test_the_configuration_is_one_that_fedml_runs() -> None:
+    sections = workload.configuration("heart_disease")
+    assert sections["common_args"] | {"random_seed": 0} == {
+        "training_type": "cross_silo",
+        "scenario": "horizontal",
+        "federated_optimizer": "FedAvg",
+        "random_seed": 0,
+    }
+    assert set(sections) == {f"{name}_args" for name in _SECTIONS}
+
+
+_SECTIONS = ("common", "data", "model", "train", "validation", "device", "comm", "tracking")

@@ -1,0 +1,60 @@
+"""The second workload: any size, data of its own for each silo, and it learns."""
+
+from argparse import Namespace
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from bench import fedavg
+from bench.task import Task
+from fedsilo import workload
+from fedsilo.errors import SpecError
+from workloads import mlp
+
+Arguments = Callable[..., Namespace]
+
+
+@pytest.mark.parametrize("parameters", [21, 22, 39, 10_000, 1_234_567])
+def test_the_model_is_the_largest_within_its_parameters(arguments: Arguments, parameters: int) -> None:
+    def size(args: Namespace) -> int:
+        return sum(parameter.numel() for parameter in mlp.model(args).parameters())
+
+    model = mlp.model(arguments("mlp", parameters=parameters))
+    width = model.layers[0].out_features
+    next_larger = (width + 1) ** 2 + 19 * (width + 1) + 1
+    assert size(arguments("mlp", parameters=parameters)) == width**2 + 19 * width + 1 <= parameters < next_larger
+    assert model(torch.zeros(3, 16)).shape == (3,)
+
+
+def test_silos_have_other_samples_of_one_rule(arguments: Arguments) -> None:
+    first, again, second = (mlp.load_silo(arguments("mlp", rank=rank, samples=500)) for rank in (1, 1, 2))
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    assert not torch.equal(first.train.inputs, first.test.inputs)
+    assert not torch.equal(first.train.inputs, second.train.inputs)
+    assert (first.num_train, first.train.inputs.shape, first.test.labels.shape) == (500, (500, 16), (500,))
+    rule = torch.linalg.lstsq(first.train.inputs, first.train.labels - 0.5).solution
+    agreement = ((second.train.inputs @ rule > 0) == (second.train.labels > 0)).float().mean()
+    assert agreement > 0.75
+
+
+def test_it_learns_and_repeats_itself() -> None:
+    first, again = (fedavg.run(Task("mlp", ("a", "b"), 10, 3, {}))["metrics"] for _ in range(2))
+    assert first == again
+    assert first["Test:AUC"] > 0.85
+    assert first["Test:Accuracy"] > 0.75
+    assert first["Test:Loss"] < 0.55
+
+
+def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments) -> None:
+    args = arguments("mlp", parameters=20, samples=0, epochs=0, batch_size=0, lr=0.0)
+    with pytest.raises(SpecError) as error:
+        mlp.model(args)
+    assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
+        f"hyperparameters.{name}" for name in ("parameters", "samples", "epochs", "batch_size", "lr")
+    ]
+
+
+def test_it_is_found_by_its_configuration_alone() -> None:
+    assert {"heart_disease", "mlp"} <= set(workload.available())
+    assert workload.load("mlp") is mlp

@@ -1,0 +1,39 @@
+"""Heart disease or not, from 13 clinical features, over the four hospitals of the UCI data.
+
+Data, preprocessing and split are those of Fed-Heart-Disease in FLamby (Ogier du Terrail et al., NeurIPS 2022): a
+logistic regression on 740 patients. See ``fedsilo.workload.Workload`` for what each function is to do.
+"""
+
+from argparse import Namespace
+
+import torch
+
+from fedsilo.workload import SiloData
+from workloads.heart_disease import data
+from workloads.heart_disease.aggregator import HeartDiseaseAggregator
+from workloads.heart_disease.model import LogisticRegression
+from workloads.heart_disease.trainer import HeartDiseaseTrainer, LocalTraining
+
+__all__ = ["aggregator", "load_aggregator", "load_silo", "model", "trainer"]
+
+
+def load_silo(args: Namespace) -> SiloData:
+    train, test = data.load(args.silo, args.data)
+    return SiloData(train=train, test=test, num_train=len(train.labels))
+
+
+def load_aggregator(args: Namespace) -> None:
+    """None: the aggregator has no patients, so the silos evaluate."""
+
+
+def model(args: Namespace) -> LogisticRegression:
+    return LogisticRegression()
+
+
+def trainer(model: torch.nn.Module, args: Namespace) -> HeartDiseaseTrainer:
+    return HeartDiseaseTrainer(model, args)
+
+
+def aggregator(model: torch.nn.Module, args: Namespace) -> HeartDiseaseAggregator:
+    LocalTraining.of(args)  # a run whose hyperparameters no silo accepts is refused before it starts
+    return HeartDiseaseAggregator(model, args)

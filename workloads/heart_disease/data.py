@@ -1,0 +1,189 @@
+"""A hospital's patients: read, checked, and split as FLamby does.
+
+Packaged for the four UCI hospitals (``hospitals/``), or ``heart_disease.csv`` in the silo's own S3 bucket with the
+same columns. Nothing here leaves the silo.
+"""
+
+import csv
+import importlib.resources
+import io
+import math
+from typing import NamedTuple
+
+import boto3
+import numpy as np
+import torch
+
+from fedsilo import aws
+from fedsilo.errors import SpecError
+
+FILE = "heart_disease.csv"
+"""The object's name in a silo's own bucket."""
+
+COLUMNS = (
+    *("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca", "thal"),
+    "num",
+)
+"""The columns of a file, UCI's, in UCI's order; the first line names them."""
+
+CODES: dict[str, tuple[float, ...]] = {
+    "sex": (0, 1),
+    "cp": (1, 2, 3, 4),
+    "fbs": (0, 1),
+    "restecg": (0, 1, 2),
+    "exang": (0, 1),
+    "num": (0, 1, 2, 3, 4),
+}
+"""The values of the columns that hold a code. Of ``num``, 0 is no disease and any other value is disease."""
+
+IGNORED = ("slope", "ca", "thal")
+"""Columns that three of the hospitals hardly recorded, so FLamby leaves them out."""
+
+FEATURES = (
+    *("age", "sex", "trestbps", "chol", "fbs", "thalach", "exang", "oldpeak"),
+    *("cp_2", "cp_3", "cp_4", "restecg_1", "restecg_2"),
+)
+"""The model's features in order; ``cp_2`` is 1 where ``cp`` is 2 and else 0, and so on."""
+
+TRAIN_FRACTION = 0.66
+SPLIT_SEED = 43
+
+_MISSING = ("", "?")
+_PROBLEMS_SHOWN = 10
+
+
+class Patients(NamedTuple):
+    """``features``: float32 [n, 13], raw, in the order of ``FEATURES``; ``labels``: float32 [n], 1 is disease."""
+
+    features: torch.Tensor
+    labels: torch.Tensor
+
+
+def load(silo: str, source: str) -> tuple[Patients, Patients]:
+    """The training and the test set of ``silo``. ``source``: ``packaged``, or ``s3://bucket/prefix``.
+
+    Raises ``SpecError`` where no data is packaged for the silo, or the file is malformed, naming line and column; and
+    as ``aws.explained`` where the bucket can't be read.
+    """
+    name, text = _read_packaged(silo) if source == "packaged" else _read_s3(silo, source)
+    patients = parse(text, name)
+    train, test = split(patients.labels.numpy())
+    return (
+        Patients(patients.features[train], patients.labels[train]),
+        Patients(patients.features[test], patients.labels[test]),
+    )
+
+
+def parse(text: str, name: str) -> Patients:
+    """The patients of a CSV file whose values are complete; the others are dropped, as FLamby does.
+
+    Missing is an empty cell or ``?``. Raises ``SpecError`` with a line for each value that is not a number or not one
+    of its column's codes, and where fewer than two patients are complete. ``name`` is the file's, for the messages.
+    """
+    table = _table(text, name)
+    used = [place for place, column in enumerate(COLUMNS) if column not in IGNORED]
+    complete = table[~np.isnan(table[:, used]).any(axis=1)]
+    if len(complete) < 2:
+        raise SpecError(f"{name}: {len(complete)} of {len(table)} patients have no missing value; at least 2 must")
+    features = np.column_stack([_feature(complete, feature) for feature in FEATURES])
+    disease = complete[:, COLUMNS.index("num")] != 0
+    return Patients(torch.from_numpy(features).float(), torch.from_numpy(disease).float())
+
+
+def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FLamby's split of a hospital: 66 % to train, stratified on the label where each has more than two patients.
+
+    ``labels``: [n] of 0 and 1, n at least 2. Returns the row numbers of the training and the test set, ascending. For
+    the UCI hospitals they are those of scikit-learn's ``train_test_split`` with ``random_state=43``, which FLamby
+    calls: the same draws from the same generator, whose stream NumPy keeps for ever.
+    """
+    random = np.random.RandomState(SPLIT_SEED)
+    size = len(labels)
+    num_train = math.floor(TRAIN_FRACTION * size)
+    healthy, diseased = np.flatnonzero(labels == 0), np.flatnonzero(labels == 1)
+    if min(len(healthy), len(diseased)) > 2:
+        share = round(num_train * len(healthy) / size)
+        train = np.concatenate(
+            [
+                healthy[random.permutation(len(healthy))[:share]],
+                diseased[random.permutation(len(diseased))[: num_train - share]],
+            ]
+        )
+    else:
+        train = random.permutation(size)[size - num_train :]
+    return np.sort(train), np.setdiff1d(np.arange(size), train)
+
+
+def _table(text: str, name: str) -> np.ndarray:
+    """The values of a CSV file, float64 [rows, columns], NaN where one is missing. Raises as ``parse``."""
+    lines = csv.reader(io.StringIO(text), strict=True)
+    rows, problems = [], []
+    try:
+        header = [cell.strip() for cell in next(lines, [])]
+        if header != list(COLUMNS):
+            raise SpecError(f"{name}: the first line must be {','.join(COLUMNS)}, not {','.join(header)[:200]!r}")
+        for cells in filter(None, lines):
+            if len(cells) != len(COLUMNS):
+                problems.append(f"line {lines.line_num}: {len(cells)} values, not {len(COLUMNS)}")
+                continue
+            row = []
+            for column, cell in zip(COLUMNS, cells, strict=True):
+                try:
+                    row.append(_value(column, cell.strip()))
+                except ValueError as error:
+                    problems.append(f"line {lines.line_num}, column {column}: {error}")
+            rows.append(row)
+    except csv.Error as error:
+        raise SpecError(f"{name}: line {lines.line_num}: {error}") from None
+    if problems:
+        more = len(problems) - _PROBLEMS_SHOWN
+        shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
+        raise SpecError("\n".join(f"{name}: {problem}" for problem in shown))
+    return np.array(rows).reshape(-1, len(COLUMNS))
+
+
+def _value(column: str, cell: str) -> float:
+    if cell in _MISSING:
+        return math.nan
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{cell[:40]!r} is not a number")
+    codes = CODES.get(column)
+    if codes and value not in codes:
+        raise ValueError(f"{cell[:40]!r} is not one of {', '.join(f'{code:g}' for code in codes)}")
+    return value
+
+
+def _feature(table: np.ndarray, feature: str) -> np.ndarray:
+    column, _, code = feature.partition("_")
+    values = table[:, COLUMNS.index(column)]
+    return values == int(code) if code else values
+
+
+def _read_packaged(silo: str) -> tuple[str, str]:
+    folder = importlib.resources.files("workloads.heart_disease").joinpath("hospitals")
+    file = folder.joinpath(f"{silo}.csv")
+    if not file.is_file():
+        hospitals = sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv"))
+        raise SpecError(
+            f"silo {silo}: heart_disease has packaged data for {', '.join(hospitals)} only;"
+            f" set `data: s3` for this silo and put {FILE} into its bucket"
+        )
+    return file.name, file.read_text()
+
+
+def _read_s3(silo: str, source: str) -> tuple[str, str]:
+    bucket, _, prefix = source.removeprefix("s3://").partition("/")
+    if not source.startswith("s3://") or not bucket:
+        raise SpecError(f"data: {source!r} is neither `packaged` nor s3://bucket/prefix")
+    key = f"{prefix.removesuffix('/')}/{FILE}" if prefix else FILE
+    name = f"s3://{bucket}/{key}"
+    with aws.explained(f"silo {silo}", f"read {name}", "the silo's bucket holds this object"):
+        content = boto3.client("s3", config=aws.config()).get_object(Bucket=bucket, Key=key)["Body"].read()
+    try:
+        return name, content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise SpecError(f"{name}: not a UTF-8 text: {error}") from None

@@ -1,0 +1,38 @@
+"""A multilayer perceptron of any size on synthetic data: for benchmarks, and to try a federation without data.
+
+See ``fedsilo.workload.Workload`` for what each function is to do.
+"""
+
+from argparse import Namespace
+
+import torch
+
+from fedsilo.workload import SiloData
+from workloads.mlp import data
+from workloads.mlp.learning import MlpAggregator, MlpTrainer, check
+from workloads.mlp.model import Mlp
+
+__all__ = ["aggregator", "load_aggregator", "load_silo", "model", "trainer"]
+
+
+def load_silo(args: Namespace) -> SiloData:
+    check(args)
+    train, test = data.make(args.random_seed, args.rank, args.samples)
+    return SiloData(train=train, test=test, num_train=args.samples)
+
+
+def load_aggregator(args: Namespace) -> None:
+    """None: the silos evaluate."""
+
+
+def model(args: Namespace) -> Mlp:
+    check(args)
+    return Mlp(args.parameters)
+
+
+def trainer(model: torch.nn.Module, args: Namespace) -> MlpTrainer:
+    return MlpTrainer(model, args)
+
+
+def aggregator(model: torch.nn.Module, args: Namespace) -> MlpAggregator:
+    return MlpAggregator(model, args)
