@@ -29,6 +29,8 @@ from fedsilo import names, spec
 from stacks.cluster import KUBERNETES
 from tests.e2e import moto_plugin
 
+pytestmark = [pytest.mark.deploy, pytest.mark.timeout(580)]
+
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "123456789012", "us-east-1"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/fedsilo@sha256:{'0' * 64}"
@@ -123,7 +125,6 @@ def deployed(laptop: Laptop) -> dict[str, Any]:
     return {path.name.partition(".")[0]: json.loads(path.read_text()) for path in out.glob("*.template.json")}
 
 
-@pytest.mark.timeout(580)
 def test_every_resource_of_every_template_is_there(laptop: Laptop, deployed: dict[str, Any]) -> None:
     cloudformation = laptop.client("cloudformation")
     assert len(deployed) == 1 + 4 * 3 + 1
@@ -187,7 +188,6 @@ def test_what_reaches_kubernetes_is_resolved_and_valid(laptop: Laptop) -> None:
     assert f"s3://{names.data_bucket('heart', 'cleveland', ACCOUNT, REGION)}/" in {s["FEDSILO_DATA"] for s in settings}
 
 
-@pytest.mark.timeout(580)
 def test_destroy_leaves_nothing(laptop: Laptop, deployed: dict[str, Any]) -> None:
     laptop.cdk("destroy", "--all", "--force")
     laptop.assert_server_had_no_trouble()
