@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test lint bench lock clean
+.PHONY: setup demo test e2e lint bench lock clean
 
 setup: $(VENV)/.installed
 
@@ -25,7 +25,11 @@ demo: setup
 	$(BIN)/fedsilo demo
 
 test: setup lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not deploy"
+
+# The CDK command line deploys and destroys a federation, against an AWS that moto plays.
+e2e: setup
+	$(BIN)/python -m pytest -m deploy
 
 lint: setup
 	$(BIN)/ruff check .
@@ -47,6 +51,8 @@ bench/.venv/.installed: bench/fedml_grpc/requirements.txt requirements-torch.txt
 lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+		--no-emit-find-links --python-version 3.11 --extra train pyproject.toml -o requirements-train.txt
 	cd bench/fedml_grpc && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements.txt
 	npm install --package-lock-only --omit-lockfile-registry-resolved

@@ -17,6 +17,7 @@ from stacks.workload import WorkloadStack
 FLAGS = {
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
     "@aws-cdk/core:validateAgainstDefaultRules": True,
 }
 

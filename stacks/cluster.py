@@ -36,6 +36,9 @@ _NODE_ACKNOWLEDGED = {
     f"{AWS_MANAGED}{policy}]": "the least that AWS documents for an Auto Mode node"
     for policy in ("AmazonEKSWorkerNodeMinimalPolicy", "AmazonEC2ContainerRegistryPullOnly")
 }
+_CLUSTER_ACKNOWLEDGED = {
+    "Annotation::@aws-cdk/aws-eks:isolatedSubnetsForKubectlPrivateSubnets": "network.py has its endpoints",
+}
 _KUBECTL = "CDK's own function, which applies manifests and runs only while the stacks change"
 _KUBECTL_ACKNOWLEDGED = dict.fromkeys(
     (
@@ -94,6 +97,7 @@ class ClusterStack(PartyStack):
             output_config_command=False,
         )
         self.cluster.node.add_dependency(log_group)
+        acknowledge(self.cluster, _CLUSTER_ACKNOWLEDGED)
         acknowledge(self.cluster.role, _ROLE_ACKNOWLEDGED)
         acknowledge(self.cluster.node.find_child("KubectlProvider"), _KUBECTL_ACKNOWLEDGED)
         for entry, access in enumerate(party.access):

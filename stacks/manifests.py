@@ -9,7 +9,7 @@ from fedsilo.spec import SERVICE_CIDR, Compute, Party
 Manifest = dict[str, Any]
 
 _USER = 65532
-"""The image's user, which is nobody in particular."""
+"""The user of workloads/image/Dockerfile."""
 
 _AGENT_RESOURCES = {"cpu": "100m", "memory": "256Mi"}
 

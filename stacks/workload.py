@@ -1,5 +1,6 @@
 """What runs in a party's cluster: the agent, the template of its trainers, and what the two may do."""
 
+import os
 from pathlib import Path
 
 from aws_cdk import aws_ecr_assets as assets
@@ -119,6 +120,7 @@ class WorkloadStack(PartyStack):
             directory=str(_ROOT),
             file="workloads/image/Dockerfile",
             platform=assets.Platform.LINUX_AMD64,
-            build_args={"TORCH": "gpu" if self.party.compute.gpu else "cpu"},
+            # The default index's build of torch runs on both; one of CPU builds makes a much smaller image.
+            build_args={} if self.party.compute.gpu else {"TORCH_INDEX": os.environ.get("FEDSILO_TORCH_INDEX", "")},
         )
         return asset.image_uri

@@ -194,40 +194,53 @@ def record(hub: Hub, run: Run) -> Record:
 FLOAT8 = torch.zeros(3).to(torch.float8_e4m3fn)
 
 
-FAULTS: dict[str, tuple[dict[str, Any], str]] = {
-    "names": ({"evaluation": {"loss": torch.tensor(1.0).double()}}, "its evaluation gives no metrics: KeyError"),
-    "float8": ({"evaluation": {"count": FLOAT8}}, "its evaluation is not finite"),
-    "shape": ({"evaluation": EVALUATION | {"count": torch.tensor([1, 2])}}, "its evaluation gives no metrics"),
-    "histogram": ({"evaluation": EVALUATION | {"histogram": torch.zeros(3).long()}}, "its evaluation gives no metrics"),
-    "nan": ({"evaluation": EVALUATION | {"loss_sum": torch.tensor(float("nan")).double()}}, "is not finite"),
-    "complex": ({"evaluation": EVALUATION | {"loss_sum": torch.tensor(1 + 2j)}}, "its evaluation is not finite"),
-    "changed": ({"samples": 51}, "declares 51 training samples, but had declared 50"),
-    "endless": ({"samples": 10**400}, "declares 1000000000"),
-    "text": ({"samples": "50"}, "declares '50' training samples"),
-    "truth": ({"samples": True}, "declares True training samples"),
-    "nothing": ({"samples": None}, "declares None training samples"),
+NO_SUMS: dict[str, tuple[Sums, str]] = {
+    "names": ({"loss": torch.tensor(1.0).double()}, "not like that of the others"),
+    "float8": (EVALUATION | {"count": FLOAT8}, "neither float64 nor int64"),
+    "shape": (EVALUATION | {"count": torch.tensor([1, 2])}, "not like that of the others"),
+    "histogram": (EVALUATION | {"histogram": torch.zeros(3).long()}, "not like that of the others"),
+    "nan": (EVALUATION | {"loss_sum": torch.tensor(float("nan")).double()}, "not finite"),
+    "complex": (EVALUATION | {"loss_sum": torch.tensor(1 + 2j)}, "neither float64 nor int64"),
+}
+NO_COUNTS: dict[str, tuple[Any, str]] = {
+    "changed": (51, "declares 51 training samples, but had declared 50"),
+    "endless": (10**400, "declares 1000000000"),
+    "text": ("50", "declares '50' training samples"),
+    "truth": (True, "declares True training samples"),
+    "nothing": (None, "declares None training samples"),
 }
 
 
-def test_a_silo_whose_answer_makes_no_sense_is_refused_and_the_others_go_on(make_hub: Callable[..., Hub]) -> None:
-    """They answer first, so that there is nothing to compare them with."""
-    hub = make_hub("good", *FAULTS)
-    run = hub.run_of(rounds=1, quorum=1)
+def test_answers_that_make_no_sense_are_refused_or_ignored_and_the_others_go_on(make_hub: Callable[..., Hub]) -> None:
+    """They come first. Without a sample count there is no update; without an evaluation there is one."""
+    silos = ["good", "better", *NO_SUMS, *NO_COUNTS]
+    hub = make_hub(*silos)
+    run = hub.run_of(rounds=1, quorum=2)
     aggregator = Party(hub, AGGREGATOR, run)
-    played = {name: Played(hub, name) for name in ("good", *FAULTS)}
+    played = {name: Played(hub, name) for name in silos}
     for silo in played.values():
         silo.online()
-    for name, (fault, _) in FAULTS.items():
-        played[name].answer(played[name].wait(), 99.0, **fault)
-        told = played[name].wait()
-        assert (told.kind, told.fields["refused"]) == ("finish", True), name
-    played["good"].play(2.0)
+    for name, (samples, _) in NO_COUNTS.items():
+        played[name].answer(played[name].wait(), 99.0, samples=samples)
+    for name, (evaluation, _) in NO_SUMS.items():
+        played[name].answer(played[name].wait(), 2.0, evaluation)
+    for name in ("good", "better"):
+        played[name].answer(played[name].wait(), 2.0)
+    for name in ("good", "better", *NO_SUMS):
+        final = played[name].wait()
+        assert final.groups["model"]["linear.weight"].eq(2).all()
+        played[name].finish(final)
     assert aggregator.end() is None
-    status = record(hub, run).statuses[AGGREGATOR]
-    assert status["refused"].keys() == FAULTS.keys()
-    for name, (_, reason) in FAULTS.items():
-        assert reason in status["refused"][name]
+    ledger = record(hub, run)
+    status = ledger.statuses[AGGREGATOR]
     assert status["metrics"]["Test:Accuracy"] == 1.0
+    ignored = {line["text"] for line in ledger.lines[AGGREGATOR] if line.get("name") == "ignored"}
+    assert ignored == {f"{name}: its evaluation is {reason}" for name, (_, reason) in NO_SUMS.items()}
+    assert status["refused"].keys() == NO_COUNTS.keys()
+    for name, (_, reason) in NO_COUNTS.items():
+        assert reason in status["refused"][name]
+        told = [played[name].mailbox.open(notice) for notice in played[name].mailbox.receive(0)]
+        assert [mail.fields["refused"] for mail in told if mail.kind == "finish"] == [True]
 
 
 def test_without_a_quorum_of_sample_counts_the_run_says_why_it_ends(make_hub: Callable[..., Hub]) -> None:
@@ -271,18 +284,24 @@ def test_statistics_are_added_up_over_the_silos(hub: Hub) -> None:
 
 
 def test_statistics_that_are_not_finite_sums_are_refused(make_hub: Callable[..., Hub]) -> None:
-    hub = make_hub("good", "infinite", "float8")
-    run = hub.run_of(rounds=1, quorum=1)
+    hub = make_hub("good", "better", "infinite", "float8")
+    run = hub.run_of(rounds=1, quorum=2)
     aggregator = Party(hub, AGGREGATOR, run)
     Played(hub, "infinite").online(statistics=STATISTICS | {"sum": torch.full((13,), float("inf")).double()})
     Played(hub, "float8").online(statistics=STATISTICS | {"count": FLOAT8})
-    good = Played(hub, "good")
-    good.online()
-    good.play()
+    good, better = Played(hub, "good"), Played(hub, "better")
+    for silo in (good, better):
+        silo.online()
+    for silo in (good, better):
+        silo.answer(silo.wait())
+    for silo in (good, better):
+        silo.finish(silo.wait())
     assert aggregator.end() is None
     refused = record(hub, run).statuses[AGGREGATOR]["refused"]
-    assert refused.keys() == {"infinite", "float8"}
-    assert all("its statistics are not finite" in reason for reason in refused.values())
+    assert refused == {
+        "infinite": "its statistic is not finite",
+        "float8": "its statistic is neither float64 nor int64",
+    }
 
 
 def test_a_notice_of_nothing_is_refused_and_a_second_online_brings_a_lost_notice_back(hub: Hub) -> None:

@@ -1,0 +1,44 @@
+"""The training image as far as it can be checked without building it: there is no Docker where the tests run."""
+
+import re
+import subprocess
+from pathlib import Path
+
+from stacks import manifests
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = ROOT / "workloads" / "image" / "Dockerfile"
+
+
+def pins(requirements: str) -> dict[str, str]:
+    return dict(re.findall(r"^([a-z0-9._-]+)==([^ ;\\]+)", (ROOT / requirements).read_text(), re.MULTILINE))
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    done = subprocess.run(["hadolint", str(DOCKERFILE)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_base_is_pinned_by_digest_and_the_user_is_the_one_that_the_manifests_name() -> None:
+    text = DOCKERFILE.read_text()
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert set(re.findall(r"^FROM (\S+)", text, re.MULTILINE)) == {"${BASE}"}
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE) == [f"{manifests._USER}:{manifests._USER}"]
+
+
+def test_what_is_copied_exists_and_nothing_else_is_sent_to_the_build() -> None:
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--from)(?:--\S+ )*(.+)$", DOCKERFILE.read_text(), re.MULTILINE)
+        for source in line.split()[:-1]
+    }
+    assert all((ROOT / source).exists() for source in copied)
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert sent == {source.partition("/")[0] for source in copied}
+
+
+def test_image_has_the_versions_that_the_tests_ran_with_and_only_what_runs() -> None:
+    image, tested = pins("requirements-train.txt"), pins("requirements.txt")
+    assert image.items() <= tested.items()
+    assert {"fedml", "safetensors", "sagemaker-core", "boto3", "pydantic"} <= image.keys()
+    assert not {"aws-cdk-lib", "moto", "torch", "ruff", "mypy"} & image.keys()
