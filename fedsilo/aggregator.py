@@ -350,7 +350,8 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         forms = {silo: _form(tensors) for silo, tensors in sums.items()}
         usual = Counter(forms.values()).most_common(1)
         odd = {silo: "not like that of the others" for silo, form in forms.items() if form != usual[0][0]}
-        for silo, tensors in sums.items():
+        for silo in sums.keys() - odd.keys():
+            tensors = sums[silo]
             if any(tensor.dtype not in (torch.float64, torch.int64) for tensor in tensors.values()):
                 odd[silo] = "neither float64 nor int64"  # torch can't tell of every dtype whether it is finite
             elif not all(map(finite, tensors.values())):

@@ -196,11 +196,11 @@ FLOAT8 = torch.zeros(3).to(torch.float8_e4m3fn)
 
 NO_SUMS: dict[str, tuple[Sums, str]] = {
     "names": ({"loss": torch.tensor(1.0).double()}, "not like that of the others"),
-    "float8": (EVALUATION | {"count": FLOAT8}, "neither float64 nor int64"),
+    "float8": (EVALUATION | {"count": FLOAT8}, "not like that of the others"),
     "shape": (EVALUATION | {"count": torch.tensor([1, 2])}, "not like that of the others"),
     "histogram": (EVALUATION | {"histogram": torch.zeros(3).long()}, "not like that of the others"),
     "nan": (EVALUATION | {"loss_sum": torch.tensor(float("nan")).double()}, "not finite"),
-    "complex": (EVALUATION | {"loss_sum": torch.tensor(1 + 2j)}, "neither float64 nor int64"),
+    "complex": (EVALUATION | {"loss_sum": torch.tensor(1 + 2j)}, "not like that of the others"),
 }
 NO_COUNTS: dict[str, tuple[Any, str]] = {
     "changed": (51, "declares 51 training samples, but had declared 50"),
