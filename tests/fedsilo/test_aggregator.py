@@ -300,8 +300,15 @@ def test_statistics_that_are_not_finite_sums_are_refused(make_hub: Callable[...,
     refused = record(hub, run).statuses[AGGREGATOR]["refused"]
     assert refused == {
         "infinite": "its statistic is not finite",
-        "float8": "its statistic is neither float64 nor int64",
+        "float8": "its statistic is not like that of the others",
     }
+
+
+def test_a_single_silo_whose_sums_are_none_ends_the_run_with_the_reason(make_hub: Callable[..., Hub]) -> None:
+    hub = make_hub("float8")
+    aggregator = Party(hub, AGGREGATOR, hub.run_of(quorum=1))
+    Played(hub, "float8").online(statistics=STATISTICS | {"count": FLOAT8})
+    assert "refused float8 (its statistic is neither float64 nor int64)" in str(aggregator.end())
 
 
 def test_a_notice_of_nothing_is_refused_and_a_second_online_brings_a_lost_notice_back(hub: Hub) -> None:
