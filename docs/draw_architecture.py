@@ -33,7 +33,7 @@ def party(x: int, y: int, name: str, trainer: str, data: str) -> str:
     return "".join(
         [
             box(x, y, 270, 196, "account", name, "account, role and network of its own"),
-            box(x + 12, y + 44, 246, 140, "vpc", "VPC: isolated subnets, VPC endpoints"),
+            box(x + 12, y + 44, 246, 140, "vpc", "VPC: endpoints, no way out"),
             box(x + 22, y + 72, 226, 66, "cluster", "EKS Auto Mode, private"),
             box(x + 30, y + 98, 100, 32, "pod", "agent"),
             box(x + 140, y + 98, 100, 32, "pod", trainer),
@@ -63,9 +63,9 @@ def draw() -> str:
         party(355, 330, "aggregator", "trainer", "global model, rounds, report"),
         party(690, 330, "silo: hungary", "trainer", "its own data bucket and key"),
         flow("M490 50 V110", "run.json, requests", 498, 84, "control"),
-        flow("M155 330 C155 230 220 195 300 195", "updates, never data", 110, 250),
+        flow("M155 330 C155 230 220 195 300 195", "updates, never data", 42, 300),
         flow("M490 330 V260", "global model", 498, 300),
-        flow("M825 330 C825 230 760 195 680 195", "updates, never data", 770, 250),
+        flow("M825 330 C825 230 760 195 680 195", "updates, never data", 836, 300),
         '<text x="20" y="548" class="small">No party has a network path to another, nor to the internet. '
         "Every arrow is an HTTPS request through the sender's own VPC endpoint, signed with its role.</text>",
     ]
