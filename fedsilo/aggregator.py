@@ -10,7 +10,7 @@ import math
 import statistics
 import time
 from argparse import Namespace
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import Any
 
 import torch
@@ -28,6 +28,9 @@ from fedml.core.distributed.communication.message import Message
 from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator
 from fedml.cross_silo.server.fedml_server_manager import FedMLServerManager
 from fedml.cross_silo.server.message_define import MyMessage
+
+MOST_SAMPLES = 10**12
+"""What a silo may declare at most; more is no count of anything."""
 
 WEIGHT_CAP = 10
 """No silo weighs more than this many times the median silo: bounds what a false sample count can do."""
@@ -153,8 +156,9 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
     def process_finished_status(self, client_status: str, msg_params: Message) -> None:
         """A silo has the final model; its evaluation of it comes along."""
         silo = self._sender(msg_params)
-        if self.args.round_idx < self.round_num or not self._take_evaluation(silo, msg_params):
+        if self.args.round_idx < self.round_num:
             return
+        self._evaluations[silo] = msg_params.get("evaluation") or {}
         self._finished.add(silo)
         self._show()
         if self._finished >= self._present:
@@ -172,7 +176,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         if self._open is None or round_idx != self.args.round_idx or silo in self._answering():
             self._ledger.event("late", self.args.round_idx, f"{silo} answered round {round_idx}; dropped")
             return
-        if not self._take_samples(silo, msg_params) or not self._take_evaluation(silo, msg_params):
+        if not self._take_samples(silo, msg_params):
             return
         try:
             with self._ledger.span("aggregate", round_idx):
@@ -181,6 +185,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         except MailError as error:
             self._refuse(silo, str(error))
             return
+        self._evaluations[silo] = msg_params.get("evaluation") or {}
         self._present.add(silo)
         self._show()
         self._close_round_if_complete()
@@ -188,13 +193,10 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
     # --- rounds
 
     def _open_first_round(self) -> None:
-        totals: Sums = {}
-        for silo in sorted(self._present):
-            combined = _added(totals, self._statistics[silo])
-            if combined is None:
-                self._refuse(silo, "its statistics are not finite, or not those of the others")
-                return
-            totals = combined
+        for silo, reason in self._odd(self._statistics).items():
+            self._refuse(silo, f"its statistic is {reason}")
+            return  # refusing looks again whether the round can open
+        totals = _total(self._statistics)
         if totals:
             self.aggregator.aggregator.apply_statistics(totals)
         self._broadcast(0)
@@ -284,6 +286,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         """End a silo's part in the run with a reason, and go on without it while the quorum holds."""
         self._refused[silo] = reason
         self._present.discard(silo)
+        self._statistics.pop(silo, None)
         self._evaluations.pop(silo, None)
         self._ledger.event("refused", self.args.round_idx, f"{silo}: {reason}")
         self._send_finish(silo, f"refused by the aggregator: {reason}", refused=True)
@@ -305,7 +308,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
 
     def _take_samples(self, silo: str, message: Message) -> bool:
         samples = message.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
-        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+        if type(samples) is not int or not 1 <= samples <= MOST_SAMPLES:
             self._refuse(silo, f"declares {samples!r:.40} training samples")
             return False
         if self._samples.setdefault(silo, samples) != samples:
@@ -320,35 +323,34 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             log.warning("%s declares %d samples; they weigh as %d", silo, self._samples[silo], cap)
         return min(self._samples[silo], cap)
 
-    # --- evaluation
-
-    def _take_evaluation(self, silo: str, message: Message) -> bool:
-        sums: Sums = message.get("evaluation") or {}
-        if not sums:  # a silo without a test set
-            return True
-        if _added(next(iter(self._evaluations.values()), {}), sums) is None:
-            self._refuse(silo, "its evaluation is not finite, or not that of the others")
-            return False
-        self._evaluations[silo] = sums
-        return True
+    # --- sums
 
     def _log_evaluation(self, round_idx: int) -> None:
         """Log the metrics of the model that opened ``round_idx``: it is the result of that many rounds."""
         aggregator = self.aggregator.aggregator
-        totals: Sums = {}
-        if self.aggregator.test_global is not None:
+        for silo, reason in self._odd(self._evaluations).items():
+            del self._evaluations[silo]
+            self._ledger.event("ignored", round_idx, f"{silo}: its evaluation is {reason}")
+        if self.aggregator.test_global is None:
+            totals = _total(self._evaluations)
+        else:
             totals = aggregator.test(self.aggregator.test_global, self.aggregator.device, self.args)
+        if not totals or not round_idx:
+            return
         for silo, sums in sorted(self._evaluations.items()):
-            if self.aggregator.test_global is None:
-                totals = _added(totals, sums) or totals
-            if round_idx:
-                for name, value in _finite_metrics(aggregator, sums).items():
-                    self._ledger.metric(name, value, round_idx, silo=silo)
-        if totals and round_idx:
-            metrics = _finite_metrics(aggregator, totals)
-            for name, value in metrics.items():
-                self._tracker.log_metric(name, value, round_idx)
-            self._ledger.status(metrics=metrics)
+            for name, value in _finite(aggregator.metrics(sums)).items():
+                self._ledger.metric(name, value, round_idx, silo=silo)
+        metrics = _finite(aggregator.metrics(totals))
+        for name, value in metrics.items():
+            self._tracker.log_metric(name, value, round_idx)
+        self._ledger.status(metrics=metrics)
+
+    def _odd(self, sums: dict[str, Sums]) -> dict[str, str]:
+        """The silos whose sums can't be added to those of most others, each with the reason."""
+        forms = {silo: _form(tensors) for silo, tensors in sums.items()}
+        usual = Counter(forms.values()).most_common(1)
+        odd = {silo: "not like that of the others" for silo, form in forms.items() if form != usual[0][0]}
+        return odd | {silo: "not finite" for silo, tensors in sums.items() if not all(map(finite, tensors.values()))}
 
     def _show(self, state: str | None = None) -> None:
         self._ledger.status(
@@ -360,17 +362,16 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         )
 
 
-def _finite_metrics(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
-    """The metrics of the sums, without those that they don't determine (the AUC of a set with one class)."""
-    return {name: value for name, value in aggregator.metrics(sums).items() if math.isfinite(value)}
+def _finite(metrics: dict[str, float]) -> dict[str, float]:
+    """Without the metrics that a test set does not determine, such as the AUC of one class."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
-def _added(totals: Sums, sums: Sums) -> Sums | None:
-    """The two added up, element by element; None where they don't fit or are not finite. Empty ``totals`` fit all."""
-    if not all(finite(tensor) for tensor in sums.values()):
-        return None
-    if not totals:
-        return dict(sums)
-    if totals.keys() != sums.keys() or any(totals[name].shape != sums[name].shape for name in totals):
-        return None
-    return {name: totals[name] + sums[name] for name in totals}
+def _form(sums: Sums) -> tuple[tuple[str, torch.dtype, torch.Size], ...]:
+    return tuple((name, tensor.dtype, tensor.shape) for name, tensor in sorted(sums.items()))
+
+
+def _total(sums: dict[str, Sums]) -> Sums:
+    """Added up over the silos, in the order of their names."""
+    silos = sorted(sums)
+    return {name: torch.stack([sums[silo][name] for silo in silos]).sum(0) for name in sums[silos[0]]} if silos else {}

@@ -7,9 +7,10 @@ Every call is bounded: ``CONNECT_SECONDS`` to connect, ``READ_SECONDS`` for each
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
 
@@ -66,9 +67,12 @@ def explained(who: str, doing: str, missing: str) -> Iterator[None]:
         ) from error
     except NoRegionError as error:
         raise AccessError(f"{who} has no AWS Region for {doing}; set AWS_REGION") from error
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", "unknown"))
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    except (ClientError, S3UploadFailedError) as error:
+        # boto3's upload of a file hides AWS's answer one step down.
+        answer = error if isinstance(error, ClientError) else error.__context__
+        response: Any = answer.response if isinstance(answer, ClientError) else {}
+        code = str(response.get("Error", {}).get("Code", "unknown"))
+        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _DENIED:
             raise AccessError(
                 f"access denied: {who} may not {doing}; check the role's policy and that {missing}"
@@ -78,5 +82,5 @@ def explained(who: str, doing: str, missing: str) -> Iterator[None]:
         if "NoSuchBucket" in code or "NonExistentQueue" in code or "QueueDoesNotExist" in code or status == 404:
             raise HubError(f"not found: {doing} by {who}; check that {missing}") from error
         raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}, after {ATTEMPTS} tries") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, Boto3Error) as error:
         raise HubError(f"AWS could not be reached for {doing} by {who}: {error}") from error

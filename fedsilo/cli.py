@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from fedsilo.errors import FedsiloError, SpecError
 
@@ -76,26 +77,33 @@ def trainer(run: Annotated[str, typer.Argument(help="The run's id.", envvar="FED
 
 
 def main() -> None:
-    """Run the command. Known errors are one line on standard error and exit code 1; Ctrl-C is 130."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    """Run the command. Known errors are one line on standard error and exit code 1; Ctrl-C and SIGTERM are 130."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
         app()
     except FedsiloError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error}", highlight=False)
+        Console(stderr=True).print(Text("error: ", "red").append(str(error), "default"), soft_wrap=True)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except _Interrupted:
         Console(stderr=True).print("interrupted; nothing is left running")
         sys.exit(INTERRUPTED)
 
 
+class _Interrupted(BaseException):
+    """Not KeyboardInterrupt, which typer keeps to itself."""
+
+
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the impatient must not stop the clearing up
+    raise _Interrupted
 
 
 def _members(silos: str, known: list[str]) -> list[str]:
     if not silos:
         return known
-    if silos.isdigit():
+    if silos.isdecimal():
         if not 1 <= int(silos) <= len(known):
             raise SpecError(f"--silos: {silos} is not between 1 and the federation's {len(known)}")
         return known[: int(silos)]

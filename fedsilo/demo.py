@@ -90,7 +90,7 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
     _write(outcome, model, out)
     console.print(_silos_table(outcome))
     aggregator = outcome.record.statuses.get(names.AGGREGATOR, {})
-    console.print(f"report, model, result and logs: {out}")
+    console.print(Text(f"report, model, result and logs: {out}"), soft_wrap=True)
     if aggregator.get("state") != "FINISHED":
         raise RunError(f"run {run.run} failed: {aggregator.get('reason') or 'the aggregator ended without a word'}")
     return outcome
@@ -135,7 +135,7 @@ def _obituary(trainer: local.Trainer, console: Console) -> None:
     how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
     console.print(f"[red]{trainer.party} {how}[/]; its last lines:")
     for line in trainer.last_lines(LAST_LINES):
-        console.print(Text(f"    {line}"))
+        console.print(Text(f"    {line}"), soft_wrap=True)
 
 
 def _line(run: Run, aggregator: dict[str, Any], started: float) -> str:

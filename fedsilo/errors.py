@@ -32,5 +32,9 @@ class RunError(FedsiloError):
     """A run can't go on: no quorum, aborted, or no word from the aggregator."""
 
 
-class StoppedError(FedsiloError):
-    """The process was asked to stop; what it does goes on where it was when it is started again."""
+class StoppedError(BaseException):
+    """The process was asked to stop; what it does goes on where it was when it is started again.
+
+    Raised by a signal handler, so anywhere, and like KeyboardInterrupt no ``Exception``: botocore takes one of those
+    for a broken connection and tries the call again.
+    """

@@ -16,13 +16,20 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from boto3.s3.transfer import TransferConfig
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+)
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
@@ -39,6 +46,9 @@ PART_BYTES = 16 * 2**20
 HEADER_BYTES = 2**20
 """What a mail may have beside its tensors: names, shapes and fields."""
 
+READ_ATTEMPTS = 5
+"""Tries of reading one answer of S3 to its end, as many as boto3's own transfers make."""
+
 LONG_POLL_SECONDS = 20
 """SQS's longest wait for a message; a party that waits makes one call in this time."""
 
@@ -48,7 +58,7 @@ NOTIFIERS = 8
 DIGEST = "sha256"
 """The object metadata that keeps a mail's digest, for those who find it without its notice."""
 
-TAG = "fedsilo=mail"
+TAG = "=".join(names.MAIL_TAG)
 """The tag by which the mail bucket's lifecycle rule knows what expires; ledgers and models have none."""
 
 MODEL = "model"
@@ -255,12 +265,12 @@ class Mailbox:
 
     def _fetch(self, notice: Notice, path: Path) -> None:
         with self._explained(f"read {self.settings.bucket}/{notice.key}"):
-            if notice.size < PART_BYTES:
-                body = self._s3.get_object(Bucket=self.settings.bucket, Key=notice.key)["Body"]
-                path.write_bytes(body.read(notice.size + 1))
-                body.close()
-            else:
-                self._s3.download_file(self.settings.bucket, notice.key, str(path), Config=_TRANSFER)
+            try:
+                self._download(notice, path)
+            except ClientError as error:
+                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
+                    raise MailError(f"{notice.key} by {notice.address.sender} is not there") from error
+                raise
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != notice.digest:
@@ -268,6 +278,34 @@ class Mailbox:
                 f"{notice.key} by {notice.address.sender} has SHA-256 {digest[:12]}…, its notice says "
                 f"{notice.digest[:12] or 'nothing'}…: it was changed or cut short on the way"
             )
+
+    def _download(self, notice: Notice, path: Path) -> None:
+        """Never more than the notice says: an object may be larger than its sender admits."""
+        if notice.size < PART_BYTES:
+            path.write_bytes(self._read_object(notice.key, notice.size + 1))
+            return
+        size = self._s3.head_object(Bucket=self.settings.bucket, Key=notice.key)["ContentLength"]
+        if size != notice.size:
+            raise MailError(
+                f"{notice.key} by {notice.address.sender} is {size:,} bytes, its notice says {notice.size:,}: it was "
+                "changed or cut short on the way"
+            )
+        self._s3.download_file(self.settings.bucket, notice.key, str(path), Config=_TRANSFER)
+
+    def _read_object(self, key: str, most: int, attempts: int = READ_ATTEMPTS) -> bytes:
+        """The object's first ``most`` bytes. The client tries a call again, but not the reading of its answer."""
+        answer = self._s3.get_object(Bucket=self.settings.bucket, Key=key)
+        expected = min(answer["ContentLength"], most)
+        try:
+            with closing(answer["Body"]) as stream:
+                body = stream.read(most)
+            if len(body) < expected:
+                raise IncompleteReadError(actual_bytes=len(body), expected_bytes=expected)
+        except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
+            if attempts == 1:
+                raise
+            return self._read_object(key, most, attempts - 1)
+        return body
 
     def _acknowledge(self, queue: str, messages: "list[MessageTypeDef]") -> None:
         handles = [message["ReceiptHandle"] for message in messages]
@@ -286,7 +324,7 @@ class Mailbox:
             address = names.MailAddress.parse(key)
             if address is None or size < 0:
                 raise ValueError(key)
-        except (ValueError, KeyError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):  # OverflowError: int(Infinity)
             log.warning("dropped a notice that is none: %.80s", message.get("Body", ""))
             return None
         if address.run != self.keys.run:
@@ -364,7 +402,7 @@ def _read(path: Path, notice: Notice) -> Mail:
                 groups.setdefault(group, OrderedDict())[name] = tensor if group == MODEL else tensor.clone()
     except SafetensorError as error:
         raise MailError(f"{where} is not a safetensors file: {error}") from error
-    except (ValueError, KeyError, TypeError, RecursionError, RuntimeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
         raise MailError(f"{where} has no readable header: {error}") from error
     if notice.address.receiver == names.EVERYONE and round_idx != notice.address.seq:
         raise MailError(f"{where} says that it is of round {round_idx}")

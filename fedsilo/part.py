@@ -125,7 +125,7 @@ def arguments(settings: Settings, run: Run) -> Namespace:
         client_num_per_round=len(run.silos),
         worker_num=len(run.silos),
         client_id_list=json.dumps([rank] if rank else list(range(1, len(run.silos) + 1))),
-        device=torch.device("cuda" if torch.cuda.is_available() else "cpu"),
+        device=torch.device("cuda" if rank and torch.cuda.is_available() else "cpu"),  # aggregating is memory-bound
     )
     merged.setdefault("dataset", run.workload)
     merged.setdefault("frequency_of_the_test", 1)

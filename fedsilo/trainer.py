@@ -22,8 +22,6 @@ DONE, AGAIN, OVER = 0, 1, 3
 """Exit codes: the part is done; it failed, and another try may go on where it was (AWS was away, a defect, SIGTERM,
 as any signal); it is over, and another try would end the same way."""
 
-_STATES: dict[type[FedsiloError], str] = {RefusedError: "REFUSED", StoppedError: "STOPPED"}
-
 log = logging.getLogger(__name__)
 
 
@@ -40,11 +38,16 @@ def main(run_id: str) -> int:
             from fedsilo import part  # FedML and torch: seconds, and no reader of run.json needs them
         log.info("%s takes part in run %s", settings.party, run.run)
         part.take(settings, run, ledger)
+    except StoppedError as error:
+        log.error("%s", error)
+        if ledger:
+            ledger.close(state="STOPPED", reason=str(error))
+        return AGAIN
     except FedsiloError as error:
         log.error("%s", error)
         if ledger:
-            ledger.close(state=_STATES.get(type(error), "FAILED"), reason=str(error))
-        return AGAIN if isinstance(error, HubError | StoppedError) else OVER
+            ledger.close(state="REFUSED" if isinstance(error, RefusedError) else "FAILED", reason=str(error))
+        return AGAIN if isinstance(error, HubError) else OVER
     except Exception as error:
         log.exception("a defect of fedsilo or of the workload")
         if ledger:

@@ -1,4 +1,4 @@
-"""An HTTP proxy before the embedded AWS that answers 500 and 503 in AWS's place for a while."""
+"""An HTTP proxy before the embedded AWS that answers 500 and 503 in AWS's place, or breaks connections, for a while."""
 
 import http.client
 import itertools
@@ -20,6 +20,7 @@ class FaultyProxy:
         self._to_fail: Counter[str] = Counter()
         self._codes = itertools.cycle([500, 503])
         self.failed: Counter[str] = Counter()
+        self._to_cut = 0
         proxy = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -47,6 +48,10 @@ class FaultyProxy:
                 length = answer.headers["Content-Length"] if self.command == "HEAD" else str(len(content))
                 self.send_header("Content-Length", length or "0")
                 self.end_headers()
+                if self.command == "GET" and content and proxy._to_cut:
+                    proxy._to_cut -= 1
+                    content = content[: len(content) // 2]
+                    self.close_connection = True
                 if self.command != "HEAD":
                     self.wfile.write(content)
                 upstream.close()
@@ -63,6 +68,10 @@ class FaultyProxy:
     def fail_next(self, **calls: int) -> None:
         """Answer the next so many calls of each service, of whichever party, with 500 and 503 in turn."""
         self._to_fail.update(calls)
+
+    def cut_next(self, answers: int) -> None:
+        """Break the connection in the middle of the next so many answers that have a body."""
+        self._to_cut = answers
 
     def __enter__(self) -> "FaultyProxy":
         threading.Thread(target=self._server.serve_forever, daemon=True).start()

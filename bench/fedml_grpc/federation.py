@@ -84,11 +84,16 @@ def run(task: Task, limit: float) -> dict[str, Any]:
 
 def _start(task: Task, rank: int, folder: Path) -> subprocess.Popen[bytes]:
     given = {"rank": rank, "task": asdict(task), "folder": str(folder)}
-    environment = {"HOME": str(folder), "OMP_NUM_THREADS": "1", "PATH": os.environ["PATH"]}
+    environment = {
+        "HOME": str(folder),
+        "OMP_NUM_THREADS": "1",
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+    }
     with (folder / f"{rank}.log").open("wb") as log:
         return subprocess.Popen(  # noqa: S603
             [PYTHON, "-m", "bench.fedml_grpc.party", json.dumps(given)],
-            cwd=ROOT,
+            cwd=folder,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,

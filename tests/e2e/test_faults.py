@@ -141,25 +141,33 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
         assert line in log
 
 
-MODEL = {"linear.weight": torch.zeros(1, 13), "linear.bias": torch.zeros(1)}
+USUAL = {
+    "count": torch.tensor(50),
+    "sum": torch.zeros(13, dtype=torch.float64),
+    "sum_of_squares": torch.ones(13, dtype=torch.float64),
+}
 
 
 class Villain:
     """A silo that the test plays: it comes ONLINE as others do, and answers round 0 with something else."""
 
-    def __init__(self, federation: RunningFederation, name: str, samples: int = 50) -> None:
+    def __init__(
+        self, federation: RunningFederation, name: str, samples: int = 50, statistics: dict[str, torch.Tensor] = USUAL
+    ) -> None:
         self.mailbox: Mailbox = federation.mailbox(name)
         self.name = name
-        statistics = {
-            "count": torch.tensor(50),
-            "sum": torch.zeros(13, dtype=torch.float64),
-            "sum_of_squares": torch.ones(13, dtype=torch.float64),
-        }
         fields = {"client_status": "ONLINE", "num_samples": samples}
         self.mailbox.send(AGGREGATOR, "status", 0, fields, {"statistics": statistics})
 
-    def answer(self, model: dict[str, torch.Tensor], samples: Any = 50, kind: str = "update") -> None:
-        self.mailbox.send(AGGREGATOR, kind, 0, {"num_samples": samples}, {"model": model})
+    def answer(
+        self,
+        model: dict[str, torch.Tensor],
+        samples: Any = 50,
+        kind: str = "update",
+        evaluation: dict[str, torch.Tensor] | None = None,
+    ) -> None:
+        groups = {"model": model, "evaluation": evaluation or {}}
+        self.mailbox.send(AGGREGATOR, kind, 0, {"num_samples": samples}, groups)
 
     def answer_bytes(self, body: bytes, size: int | None = None, digest: str | None = None) -> None:
         """Put any bytes where a mail should be, with a notice that fits, or one that doesn't."""
@@ -182,8 +190,11 @@ class Exploit:
 
 def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -> None:
     villains = ("nan", "shape", "dtype", "count", "pickle", "cut", "digest", "large", "kind", "names")
-    federation = make(silos=(FIRST, SECOND, *villains), quorum=2, rounds=2)
-    played = {name: Villain(federation, name) for name in villains}
+    others = ("odd-sums", "negative", "odd-evaluation")  # the last is not refused, and silent from round 1 on
+    federation = make(silos=(FIRST, SECOND, *villains, *others), quorum=2, rounds=2, deadline_seconds=4.0)
+    played = {name: Villain(federation, name) for name in (*villains, "odd-evaluation")}
+    Villain(federation, "negative", samples=-5)
+    Villain(federation, "odd-sums", statistics={"count": torch.tensor([50, 50])})
     federation.start(AGGREGATOR, FIRST, SECOND)
     federation.until_round(0, {FIRST, SECOND})
     model = federation.mailbox(FIRST).open(federation.mailbox(FIRST).newest_broadcast()).groups["model"]  # type: ignore[arg-type]
@@ -199,6 +210,7 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
     played["digest"].answer_bytes(save(update), digest="0" * 64)
     played["large"].answer_bytes(b"x", size=2**40)
     played["kind"].answer(update, kind="sync")
+    played["odd-evaluation"].answer(update, evaluation={"histogram": torch.ones(3)})
     played["names"].answer({name: tensor for name, tensor in update.items() if name != weight})
 
     assert set(federation.wait(AGGREGATOR, FIRST, SECOND).values()) == {0}, federation.logs()
@@ -213,17 +225,22 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
         "digest": "it was changed or cut short on the way",
         "large": "is 1,099,511,627,776 bytes",
         "kind": "is of unknown type 'sync'",
+        "negative": "declares -5 training samples",
+        "odd-sums": "its statistic is not like that of the others",
         "names": f"the tensors are not the model's; {weight} missing or unknown",
     }
     assert refused.keys() == expected.keys()
     for name, reason in expected.items():
         assert reason in refused[name]
+    [ignored, *_] = [text for text in federation.events("ignored") if text.startswith("odd-evaluation")]
+    assert ignored == "odd-evaluation: its evaluation is not like that of the others"
     assert "unpickled" not in (federation.folder / f"{AGGREGATOR}.log").read_text()
     [told] = played["nan"].mailbox.receive(0)[-1:]
     mail = played["nan"].mailbox.open(told)
     assert mail.kind == "finish"
     assert "not finite" in mail.fields["reason"]
     assert federation.record().rounds_completed == 2
+    assert federation.record().metric("Test:AUC", FIRST)
 
 
 def test_a_false_sample_count_from_the_start_is_capped(make: Make) -> None:

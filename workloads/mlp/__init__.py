@@ -21,8 +21,11 @@ def load_silo(args: Namespace) -> SiloData:
     return SiloData(train=train, test=test, num_train=args.samples)
 
 
-def load_aggregator(args: Namespace) -> None:
-    """None: the silos evaluate."""
+def load_aggregator(args: Namespace) -> data.Samples | None:
+    if not args.holdout:
+        return None
+    _, test = data.make(args.random_seed, rank=0, samples=args.holdout)
+    return test
 
 
 def model(args: Namespace) -> Mlp:

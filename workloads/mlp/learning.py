@@ -16,7 +16,7 @@ from workloads.mlp.model import SMALLEST
 
 def check(args: Namespace) -> None:
     """Raises ``SpecError`` with a line for each hyperparameter that is out of range."""
-    least = {"parameters": SMALLEST, "samples": 1, "epochs": 1, "batch_size": 1}
+    least = {"parameters": SMALLEST, "samples": 1, "epochs": 1, "batch_size": 1, "holdout": 0}
     problems = [
         f"hyperparameters.{name}: {getattr(args, name)!r} is not at least {minimum}"
         for name, minimum in least.items()
@@ -53,20 +53,29 @@ class MlpTrainer(Trainer):
             args.tracker.log_metric("Training:Loss", float(loss_sum) / len(labels), step)
             test = self.local_test_dataset
             args.tracker.log_metric(
-                "Validation:AUC", metrics.roc_auc(self._logits(test.inputs, device), test.labels), step
+                "Validation:AUC", metrics.roc_auc(logits(self.model, test.inputs, device), test.labels), step
             )
 
     def test(self, test_data: Samples, device: torch.device, args: Namespace) -> Sums:
-        """``fedsilo.metrics.binary_sums`` of the local test set; the score of the zero input is the reference."""
-        reference = self._logits(torch.zeros(1, INPUTS), device)
-        return metrics.binary_sums(self._logits(test_data.inputs, device), test_data.labels, reference.item())
-
-    @torch.no_grad()
-    def _logits(self, inputs: torch.Tensor, device: torch.device) -> torch.Tensor:
-        logits: torch.Tensor = self.model(inputs.to(device))
-        return logits.cpu()
+        return sums(self.model, test_data, device)
 
 
 class MlpAggregator(Aggregator):
+    def test(self, test_data: Samples, device: torch.device, args: Namespace) -> Sums:
+        return sums(self.model, test_data, device)
+
     def metrics(self, totals: Sums) -> dict[str, float]:
         return metrics.binary_metrics(totals)
+
+
+def sums(model: torch.nn.Module, samples: Samples, device: torch.device) -> Sums:
+    """``fedsilo.metrics.binary_sums`` of the samples; the score of the zero input is the reference."""
+    reference = logits(model, torch.zeros(1, INPUTS), device)
+    return metrics.binary_sums(logits(model, samples.inputs, device), samples.labels, reference.item())
+
+
+@torch.no_grad()
+def logits(model: torch.nn.Module, inputs: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """float32 [n, INPUTS] to the model's logits, float32 [n] on the CPU."""
+    scores: torch.Tensor = model(inputs.to(device))
+    return scores.cpu()

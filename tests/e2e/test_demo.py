@@ -1,0 +1,267 @@
+"""``fedsilo demo`` as a user runs it: what it leaves, whom its parties talk to, and how it ends early."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).parents[2]
+SILOS = ["cleveland", "hungary"]
+MARK = "TEST_OF_FEDSILO"
+WAIT_SECONDS = 60.0
+
+WATCH = '''
+"""Writes down, for every Python process, what it looks up and connects to."""
+import os, sys
+
+def _watch(event, arguments, folder=os.environ["WATCHED_TO"], names=()):
+    if event in ("socket.getaddrinfo", "socket.gethostbyname", "socket.gethostbyaddr"):
+        target = repr(tuple(arguments[:2]))
+    elif event in ("socket.connect", "socket.sendto", "socket.sendmsg"):
+        target = repr(arguments[1])
+    else:
+        return
+    party, endpoint = os.environ.get("FEDSILO_PARTY", ""), os.environ.get("AWS_ENDPOINT_URL", "")
+    with open(os.path.join(folder, str(os.getpid())), "a") as file:
+        file.write("\\t".join((party, event, target, endpoint)) + "\\n")
+
+sys.addaudithook(_watch)
+'''
+
+
+class Demo:
+    """A running demo; ``mark`` stands in the environment of every process that it starts."""
+
+    def __init__(self, folder: Path, *options: str, **variables: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.out, self.scratch, self.output = folder / "out", folder / "scratch", folder / "output.txt"
+        self.scratch.mkdir(parents=True)
+        environment = os.environ | {MARK: self.mark, "TMPDIR": str(self.scratch)} | variables
+        with self.output.open("wb") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fedsilo", "demo", "--out", str(self.out), *options],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+            )
+
+    @property
+    def text(self) -> str:
+        return self.output.read_text()
+
+    def processes(self) -> dict[int, str]:
+        """The demo's processes that run, by pid, with the party's name or nothing."""
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    variables = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+                except OSError:
+                    continue
+                if f"{MARK}={self.mark}" in variables:
+                    party = [each.partition("=")[2] for each in variables if each.startswith("FEDSILO_PARTY=")]
+                    found[int(folder.name)] = "".join(party)
+        return found
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for {what}\n{self.text}"
+            assert self._process.poll() is None, f"ended before {what}\n{self.text}"
+            time.sleep(0.05)
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        return self._process.wait(WAIT_SECONDS)
+
+    def close(self) -> None:
+        for pid in self.processes():
+            os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Callable[..., Demo]]:
+    started: list[Demo] = []
+
+    def run(*options: str) -> Demo:
+        started.append(Demo(tmp_path / str(len(started)), *options))
+        return started[-1]
+
+    yield run
+    for demo in started:
+        demo.close()
+
+
+@dataclass(frozen=True)
+class Finished:
+    demo: Demo
+    exit_code: int
+    left: dict[int, str]
+    watched: Path
+
+    def events(self) -> dict[str, set[tuple[str, str, str]]]:
+        """What each party (the demo itself, and its AWS, is '') looked up and connected to, and its endpoint."""
+        found: dict[str, set[tuple[str, str, str]]] = {}
+        for log in self.watched.iterdir():
+            for line in log.read_text().splitlines():
+                party, event, target, endpoint = line.split("\t")
+                found.setdefault(party, set()).add((event, target, endpoint))
+        return found
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
+    """A whole demo whose every process is watched."""
+    folder = tmp_path_factory.mktemp("demo")
+    hook, watched = folder / "hook", folder / "watched"
+    hook.mkdir()
+    watched.mkdir()
+    (hook / "sitecustomize.py").write_text(WATCH)
+    path = os.pathsep.join(filter(None, (str(hook), os.environ.get("PYTHONPATH"))))
+    demo = Demo(folder, "--silos", "2", "--rounds", "3", "--set", "lr=0.01", PYTHONPATH=path, WATCHED_TO=str(watched))
+    try:
+        yield Finished(demo, demo.wait(), demo.processes(), watched)
+    finally:
+        demo.close()
+
+
+def test_a_demo_succeeds_and_leaves_no_process_and_no_temporary_file(finished: Finished) -> None:
+    assert finished.exit_code == 0, finished.demo.text
+    assert finished.left == {}
+    assert list(finished.demo.scratch.glob("fedsilo-*")) == []
+    assert "Traceback" not in finished.demo.text
+
+
+def test_the_result_says_what_was_reached(finished: Finished) -> None:
+    result = json.loads((finished.demo.out / "result.json").read_text())
+    assert re.fullmatch(r"heart-[0-9]{8}-[0-9]{6}-[0-9a-f]{2}", result["run_id"])
+    assert result["silos"] == SILOS
+    assert (result["state"], result["rounds_completed"]) == ("FINISHED", 3)
+    assert 0.5 < result["test_auc"] <= 1
+    assert 0 < result["test_accuracy"] <= 1
+    assert 0 < result["round_seconds_median"] < result["start_to_first_round_seconds"] < WAIT_SECONDS
+    assert result["experiments"] == ["heart-server", "heart-client-1", "heart-client-2"]
+
+
+def test_the_model_loads_under_its_own_names(finished: Finished) -> None:
+    model = load_file(finished.demo.out / "model.safetensors")
+    assert {name: list(tensor.shape) for name, tensor in model.items()} == {
+        "linear.weight": [1, 13],
+        "linear.bias": [1],
+        "mean": [13],
+        "std": [13],
+    }
+    assert all(bool(tensor.isfinite().all()) for tensor in model.values())
+    assert float(model["linear.weight"].abs().sum()) > 0, "it has learnt something"
+
+
+def test_the_report_and_the_logs_are_there(finished: Finished) -> None:
+    page = (finished.demo.out / "report.html").read_text()
+    run = json.loads((finished.demo.out / "result.json").read_text())["run_id"]
+    assert run in page
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", page), "self-contained"
+    for party in ("aggregator", *SILOS):
+        assert f"{party} is done" in (finished.demo.out / "logs" / f"{party}.log").read_text()
+
+
+def test_the_output_has_a_row_for_every_silo_and_says_where_the_results_are(finished: Finished) -> None:
+    text = finished.demo.text
+    for silo in SILOS:
+        assert re.search(rf"{silo} +.* FINISHED .*0\.[0-9]{{3}}", text)
+    assert f"report, model, result and logs: {finished.demo.out}\n" in text
+
+
+def test_no_party_looks_up_or_connects_to_anything_but_its_aws(finished: Finished) -> None:
+    events = finished.events()
+    [endpoint] = {endpoint for _, _, endpoint in events["cleveland"]}
+    port = int(endpoint.removeprefix("http://127.0.0.1:"))
+    allowed = {("socket.getaddrinfo", f"('127.0.0.1', {port})"), ("socket.connect", f"('127.0.0.1', {port})")}
+    assert events.keys() == {"", "aggregator", *SILOS}
+    for party in ("aggregator", *SILOS):
+        assert {(event, target) for event, target, _ in events[party]} == allowed, party
+        assert {each for _, _, each in events[party]} == {endpoint}
+    bound = {("socket.getaddrinfo", "('127.0.0.1', 0)"), ("socket.gethostbyaddr", "('127.0.0.1',)")}
+    assert {(event, target) for event, target, _ in events[""]} <= allowed | bound, "the demo, and its AWS as it binds"
+
+
+def test_the_watch_sees_what_is_looked_up_and_connected_to(tmp_path: Path) -> None:
+    """The control of the test above."""
+    (tmp_path / "sitecustomize.py").write_text(WATCH)
+    (tmp_path / "watched").mkdir()
+    script = """
+import socket, urllib.request
+for call in (
+    lambda: socket.create_connection(("127.0.0.1", 9), timeout=1),
+    lambda: urllib.request.urlopen("http://open.fedml.invalid/"),
+    lambda: socket.gethostbyname("a.invalid"),
+    lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 9)),
+):
+    try:
+        call()
+    except OSError:
+        pass
+"""
+    variables = {"PYTHONPATH": str(tmp_path), "WATCHED_TO": str(tmp_path / "watched"), "FEDSILO_PARTY": "control"}
+    subprocess.run([sys.executable, "-c", script], env=os.environ | variables, check=True)
+    [log] = (tmp_path / "watched").iterdir()
+    seen = {tuple(line.split("\t")[:3]) for line in log.read_text().splitlines()}
+    assert seen >= {
+        ("control", "socket.connect", "('127.0.0.1', 9)"),
+        ("control", "socket.getaddrinfo", "('open.fedml.invalid', 80)"),
+        ("control", "socket.gethostbyname", "('a.invalid',)"),
+        ("control", "socket.sendto", "('127.0.0.1', 9)"),
+    }
+
+
+def test_a_silo_that_dies_is_named_with_its_last_lines_and_ctrl_c_then_ends_everything(
+    start: Callable[..., Demo],
+) -> None:
+    demo = start("--silos", "2", "--rounds", "100000", "--quorum", "1", "--deadline", "1")
+    demo.until(lambda: re.search(r"round [1-9][0-9]*/", demo.text), "the first rounds")
+    [victim] = [pid for pid, party in demo.processes().items() if party == "hungary"]
+    assert len(demo.processes()) == 5, "the demo, its AWS and three parties"
+    os.kill(victim, signal.SIGKILL)
+    demo.until(lambda: "hungary was killed by signal 9; its last lines:" in demo.text, "the obituary")
+    last_line = (demo.out / "logs" / "hungary.log").read_text().splitlines()[-1]
+    assert f"    {last_line}" in demo.text.splitlines()
+
+    reached = [int(each) for each in re.findall(r"round ([0-9]+)/", demo.text)][-1]
+    demo.until(
+        lambda: [int(each) for each in re.findall(r"round ([0-9]+)/", demo.text)][-1] > reached + 2, "more rounds"
+    )
+    demo.signal(signal.SIGINT)
+    assert demo.wait() == 130, demo.text
+    assert demo.processes() == {}
+    assert list(demo.scratch.glob("fedsilo-*")) == []
+    assert "Traceback" not in demo.text
+    for party in ("aggregator", "cleveland"):
+        log = (demo.out / "logs" / f"{party}.log").read_text()
+        assert "stopped by SIGTERM; it goes on where it was when it is started again" in log
+
+
+def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., Demo]) -> None:
+    demo = start("--silos", "2", "--rounds", "100000")
+    demo.until(lambda: {"aggregator", *SILOS} <= set(demo.processes().values()), "the parties")
+    demo.signal(signal.SIGTERM)
+    time.sleep(0.2)
+    demo.signal(signal.SIGINT)  # the impatient
+    assert demo.wait() == 130, demo.text
+    assert demo.processes() == {}
+    assert list(demo.scratch.glob("fedsilo-*")) == []
+    assert "Traceback" not in demo.text
+    assert "interrupted; nothing is left running" in demo.text

@@ -1,0 +1,76 @@
+"""Federations for tests of one module: a hub in the embedded AWS, and the parties' mailboxes in this process."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from fedsilo import emulator, local, names
+from fedsilo.mail import Mailbox
+from fedsilo.run import Run
+from fedsilo.settings import Settings
+from tests.federations import described
+
+_count = itertools.count()
+
+
+class Hub:
+    """A federation's hub and the settings, mailboxes and run of its parties."""
+
+    def __init__(self, endpoint: str) -> None:
+        self.endpoint = endpoint
+        self.federation = described(f"hub{next(_count)}", ("cleveland", "hungary"))
+        local.create_hub(self.federation)
+        self.run = self.run_of()
+        self._mailboxes: list[Mailbox] = []
+
+    def run_of(self, **choices: Any) -> Run:
+        values: dict[str, Any] = {
+            "run": f"{self.federation.name}-run",
+            "federation": self.federation.name,
+            "workload": "heart_disease",
+            "silos": ["cleveland", "hungary"],
+            "rounds": 3,
+            "hyperparameters": {},
+            "seed": 1,
+            "quorum": 2,
+            "deadline_seconds": 60.0,
+            "join_seconds": 60.0,
+            "created": datetime.now(UTC),
+        }
+        return Run.checked(values | choices)
+
+    @property
+    def bucket(self) -> str:
+        return names.mail_bucket(self.federation.name, emulator.ACCOUNT, "us-east-1")
+
+    def settings(self, party: str) -> Settings:
+        return local.settings(self.federation, party)
+
+    def mailbox(self, party: str, limit: int = 2**26, run: str | None = None) -> Mailbox:
+        self._mailboxes.append(Mailbox(self.settings(party), run or self.run.run, limit))
+        return self._mailboxes[-1]
+
+    def close(self) -> None:
+        for mailbox in self._mailboxes:
+            mailbox.close()
+
+
+@pytest.fixture
+def make_hub(endpoint: str) -> Iterator[Callable[[], Hub]]:
+    made: list[Hub] = []
+
+    def make() -> Hub:
+        made.append(Hub(endpoint))
+        return made[-1]
+
+    yield make
+    for hub in made:
+        hub.close()
+
+
+@pytest.fixture
+def hub(make_hub: Callable[[], Hub]) -> Hub:
+    return make_hub()
