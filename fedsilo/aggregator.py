@@ -56,8 +56,7 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
             if name in self._sum:
                 self._sum[name].add_(tensor, alpha=sample_num)
             else:
-                exact = tensor if tensor.is_floating_point() else tensor.double()  # counters, as of batch norm
-                self._sum[name] = exact * sample_num
+                self._sum[name] = tensor.to(_exact(tensor.dtype)) * sample_num
         self._weight += sample_num
         self.flag_client_model_uploaded_dict[index] = True
 
@@ -72,7 +71,8 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
         for name, total in self._sum.items():
             total.div_(self._weight)
             if not current[name].is_floating_point():
-                self._sum[name] = total.round_().to(current[name].dtype)
+                total.round_()
+            self._sum[name] = total.to(current[name].dtype)
         self.set_global_model_params(self.aggregator.on_after_aggregation(self._sum))
         self._sum, self._weight = OrderedDict(), 0
         for index in self.flag_client_model_uploaded_dict:
@@ -350,7 +350,12 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         forms = {silo: _form(tensors) for silo, tensors in sums.items()}
         usual = Counter(forms.values()).most_common(1)
         odd = {silo: "not like that of the others" for silo, form in forms.items() if form != usual[0][0]}
-        return odd | {silo: "not finite" for silo, tensors in sums.items() if not all(map(finite, tensors.values()))}
+        for silo, tensors in sums.items():
+            if any(tensor.dtype not in (torch.float64, torch.int64) for tensor in tensors.values()):
+                odd[silo] = "neither float64 nor int64"  # torch can't tell of every dtype whether it is finite
+            elif not all(map(finite, tensors.values())):
+                odd[silo] = "not finite"
+        return odd
 
     def _show(self, state: str | None = None) -> None:
         self._ledger.status(
@@ -360,6 +365,14 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             refused=self._refused,
             **({"state": state} if state else {}),
         )
+
+
+def _exact(dtype: torch.dtype) -> torch.dtype:
+    """What values of ``dtype`` are added up in: half precision would overflow, and counters (as of batch norm) have
+    a mean that is no integer."""
+    if not dtype.is_floating_point:
+        return torch.float64
+    return torch.promote_types(dtype, torch.float32)
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:

@@ -20,6 +20,8 @@ class FaultyProxy:
         self._to_fail: Counter[str] = Counter()
         self._codes = itertools.cycle([500, 503])
         self.failed: Counter[str] = Counter()
+        self.metrics: list[bytes] = []
+        """The bodies of the calls that record metrics in SageMaker."""
         self._to_cut = 0
         proxy = self
 
@@ -31,6 +33,8 @@ class FaultyProxy:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 found = _SCOPE.search(self.headers.get("Authorization", ""))
                 service = found["service"] if found else ""
+                if self.path == "/BatchPutMetrics":
+                    proxy.metrics.append(body)
                 if proxy._to_fail[service] > proxy.failed[service]:
                     proxy.failed[service] += 1
                     self.send_response(next(proxy._codes))

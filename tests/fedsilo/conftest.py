@@ -1,13 +1,15 @@
 """Federations for tests of one module: a hub in the embedded AWS, and the parties' mailboxes in this process."""
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from fedsilo import emulator, local, names
+from fedsilo import emulator, local, names, part
+from fedsilo.ledger import Ledger
 from fedsilo.mail import Mailbox
 from fedsilo.run import Run
 from fedsilo.settings import Settings
@@ -19,9 +21,9 @@ _count = itertools.count()
 class Hub:
     """A federation's hub and the settings, mailboxes and run of its parties."""
 
-    def __init__(self, endpoint: str) -> None:
+    def __init__(self, endpoint: str, silos: tuple[str, ...] = ("cleveland", "hungary")) -> None:
         self.endpoint = endpoint
-        self.federation = described(f"hub{next(_count)}", ("cleveland", "hungary"))
+        self.federation = described(f"hub{next(_count)}", silos)
         local.create_hub(self.federation)
         self.run = self.run_of()
         self._mailboxes: list[Mailbox] = []
@@ -31,7 +33,7 @@ class Hub:
             "run": f"{self.federation.name}-run",
             "federation": self.federation.name,
             "workload": "heart_disease",
-            "silos": ["cleveland", "hungary"],
+            "silos": [silo.name for silo in self.federation.silos],
             "rounds": 3,
             "hyperparameters": {},
             "seed": 1,
@@ -58,12 +60,35 @@ class Hub:
             mailbox.close()
 
 
+class Party(threading.Thread):
+    """A party's part in a run, in a thread of this process. ``error`` is how it ended, None where it ended well."""
+
+    def __init__(self, hub: Hub, party: str, run: Run) -> None:
+        super().__init__(name=party, daemon=True)
+        self.error: BaseException | None = None
+        self.ledger = Ledger(hub.settings(party), run)
+        self._take = (hub.settings(party), run, self.ledger)
+        self.start()
+
+    def run(self) -> None:
+        try:
+            part.take(*self._take)
+        except BaseException as error:
+            self.error = error
+        self.ledger.close()
+
+    def end(self) -> BaseException | None:
+        self.join(20)
+        assert not self.is_alive(), "it goes on"
+        return self.error
+
+
 @pytest.fixture
-def make_hub(endpoint: str) -> Iterator[Callable[[], Hub]]:
+def make_hub(endpoint: str) -> Iterator[Callable[..., Hub]]:
     made: list[Hub] = []
 
-    def make() -> Hub:
-        made.append(Hub(endpoint))
+    def make(*silos: str) -> Hub:
+        made.append(Hub(endpoint, silos))
         return made[-1]
 
     yield make
@@ -72,5 +97,5 @@ def make_hub(endpoint: str) -> Iterator[Callable[[], Hub]]:
 
 
 @pytest.fixture
-def hub(make_hub: Callable[[], Hub]) -> Hub:
-    return make_hub()
+def hub(make_hub: Callable[..., Hub]) -> Hub:
+    return make_hub("cleveland", "hungary")

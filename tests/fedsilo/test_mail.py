@@ -184,7 +184,10 @@ def test_a_second_notice_of_a_mail_is_dropped_and_a_reminder_of_a_broadcast_is_n
     aggregator.open(notice)
     silo._notify(AGGREGATOR, notice)
     silo.send(AGGREGATOR, "update", 1, {}, {})
-    assert [each.address.seq for each in aggregator.receive(0)] == [1]
+    again = aggregator.last("cleveland", "update")
+    assert again is not None
+    silo._notify(AGGREGATOR, again)
+    assert [each.address.seq for each in aggregator.receive(0)] == [1], "twice in one batch"
     sent = aggregator.broadcast(["cleveland"], "sync", 0, {}, {})
     aggregator.remind("cleveland", sent)
     assert silo.receive(0) == [sent, sent]
