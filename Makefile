@@ -28,8 +28,13 @@ test: setup lint
 	$(BIN)/python -m pytest -m "not deploy"
 
 # The CDK command line deploys and destroys a federation, against an AWS that moto plays.
-e2e: setup
+e2e: setup tests/checkov/.venv/.installed
 	$(BIN)/python -m pytest -m deploy
+
+tests/checkov/.venv/.installed: tests/checkov/requirements.txt $(VENV)/.installed
+	$(PYTHON) -m venv tests/checkov/.venv
+	cd tests/checkov && uv pip install --quiet --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .
@@ -55,7 +60,9 @@ lock: setup
 		--no-emit-find-links --python-version 3.11 --extra train pyproject.toml -o requirements-train.txt
 	cd bench/fedml_grpc && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements.txt
+	cd tests/checkov && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-config \
+		--no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean:
-	rm -rf $(VENV) bench/.venv node_modules cdk.out out
+	rm -rf $(VENV) bench/.venv tests/checkov/.venv node_modules cdk.out out

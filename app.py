@@ -7,19 +7,12 @@ import aws_cdk as cdk
 
 from fedsilo import spec
 from fedsilo.errors import SpecError
+from stacks.base import FLAGS
 from stacks.cluster import ClusterStack
 from stacks.data import DataStack
 from stacks.hub import HubStack
 from stacks.network import NetworkStack
 from stacks.workload import WorkloadStack
-
-# Here and not in cdk.json, so that `python app.py` gives the templates that `cdk synth` gives.
-FLAGS = {
-    "@aws-cdk/aws-iam:minimizePolicies": True,
-    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
-    "@aws-cdk/core:defaultCrossStackReferences": "strong",
-    "@aws-cdk/core:validateAgainstDefaultRules": True,
-}
 
 
 def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:

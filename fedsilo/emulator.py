@@ -4,10 +4,12 @@ It answers S3, SQS, SageMaker and the rest of what a federation uses, keeps ever
 process. It checks no permissions; what IAM allows is proved elsewhere.
 """
 
+import io
 import os
 import subprocess
 import sys
 from types import TracebackType
+from typing import Any
 
 from fedsilo.errors import HubError
 
@@ -78,7 +80,7 @@ def serve() -> None:
     from werkzeug.serving import make_server
 
     class Handler(MotoRequestHandler):  # type: ignore[misc]
-        # Keep connections open, as AWS does; otherwise every call pays for a new one.
+        # Or clients wait a second for the "100 Continue" that HTTP/1.0 does not have.
         protocol_version = "HTTP/1.1"
         # Headers and body are two writes; without this the second waits 40 ms for the ACK of the first.
         disable_nagle_algorithm = True
@@ -86,7 +88,16 @@ def serve() -> None:
         def log_request(self, *_: object) -> None:
             pass
 
-    server = make_server("127.0.0.1", 0, DomainDispatcherApplication(create_backend_app), True, request_handler=Handler)
+    backends = DomainDispatcherApplication(create_backend_app)
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        """Read a body at once: werkzeug would gather a large one in small pieces, in half the time of the call."""
+        if not environ.get("wsgi.input_terminated"):
+            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
+        return backends(environ, start_response)
+
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
     print(server.server_port, flush=True)  # noqa: T201
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()

@@ -4,6 +4,7 @@ The processes run what a pod runs; only the endpoint and who starts them differ.
 """
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -11,10 +12,14 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fedsilo import aws, emulator, names
+from fedsilo import aws, emulator, names, queues
 from fedsilo.settings import Settings
 from fedsilo.spec import Federation
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
 
 STOP_SECONDS = 5.0
 """How long a process may take to end itself when asked."""
@@ -31,11 +36,17 @@ def create_hub(federation: Federation) -> None:
         else:
             s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]
         for party in federation.parties:
-            for queue in (
-                names.data_queue(federation.name, party.name),
-                names.control_queue(federation.name, party.name),
-            ):
-                sqs.create_queue(QueueName=queue, Attributes={"FifoQueue": "true"})
+            dead = _create_queue(sqs, names.dead_letter_queue(federation.name, party.name))
+            for queue in (names.data_queue, names.control_queue):
+                redrive = {"deadLetterTargetArn": dead, "maxReceiveCount": queues.RECEIVES}
+                _create_queue(sqs, queue(federation.name, party.name), RedrivePolicy=json.dumps(redrive))
+
+
+def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> str:
+    """Make a queue that behaves like the hub stack's, and return its ARN."""
+    behaviour = {"VisibilityTimeout": str(queues.VISIBLE_AFTER), "MessageRetentionPeriod": str(queues.KEPT)}
+    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **behaviour, **attributes})["QueueUrl"]  # type: ignore[dict-item]
+    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
 
 def settings(federation: Federation, party: str) -> Settings:

@@ -57,6 +57,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         self._observers: list[Observer] = []
         self._receiving = False
         self._round = 0
+        self._newest_broadcast = -1
 
     # --- FedML's interface
 
@@ -88,8 +89,9 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             with self._ledger.span("wait", lambda: self._round):
                 wait = min(LONG_POLL_SECONDS, self.wake_at - time.monotonic())
                 notices = self.mailbox.receive(max(0.0, wait))
-            for notice in _newest_broadcast_only(notices):
-                self.deliver(notice)
+            for notice in self._worth_opening(notices):
+                if self._receiving:
+                    self.deliver(notice)
             self._dispatch(self._local(TICK))
 
     def stop_receive_message(self) -> None:
@@ -118,6 +120,8 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             message.add_params("reason", str(error))
         else:
             self._round = mail.round_idx
+            if notice.address.receiver == EVERYONE:
+                self._newest_broadcast = mail.round_idx
             message = Message(KINDS[mail.kind], self._parties.index(sender), self._rank)
             for name, value in mail.fields.items():
                 if name not in message.get_params():
@@ -128,15 +132,19 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
                 message.add_params(name, mail.groups.get(name))
         self._dispatch(message)
 
+    def _worth_opening(self, notices: list[Notice]) -> list[Notice]:
+        """Without global models of rounds that are closed, or that this party has seen."""
+        rounds = [notice.address.seq for notice in notices if notice.address.receiver == EVERYONE]
+        newest = max(rounds, default=-1)
+        return [
+            notice
+            for notice in notices
+            if notice.address.receiver != EVERYONE or newest == notice.address.seq > self._newest_broadcast
+        ]
+
     def _local(self, kind: Any) -> Message:
         return Message(kind, self._rank, self._rank)
 
     def _dispatch(self, message: Message) -> None:
         for observer in self._observers:
             observer.receive_message(message.get_type(), message)
-
-
-def _newest_broadcast_only(notices: list[Notice]) -> list[Notice]:
-    """Leave out global models of rounds that a newer one in the same batch has closed."""
-    rounds = [notice.address.seq for notice in notices if notice.address.receiver == EVERYONE]
-    return [notice for notice in notices if notice.address.receiver != EVERYONE or notice.address.seq == max(rounds)]

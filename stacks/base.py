@@ -8,6 +8,15 @@ from fedsilo import names
 from fedsilo.spec import Federation, Party
 from stacks.manifests import Manifest
 
+# Here and not in cdk.json, so that `python app.py` gives the templates that `cdk synth` gives.
+FLAGS = {
+    "@aws-cdk/aws-iam:minimizePolicies": True,
+    "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
+    "@aws-cdk/core:defaultCrossStackReferences": "strong",
+    "@aws-cdk/core:validateAgainstDefaultRules": True,
+}
+"""CDK's feature flags."""
+
 
 class PartyStack(cdk.Stack):
     """A stack ``<fed>-<parts…>`` in a party's account and Region, tagged with the federation and the party."""

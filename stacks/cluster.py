@@ -91,7 +91,8 @@ class ClusterStack(PartyStack):
             secrets_encryption_key=key,
             cluster_logging=list(eks.ClusterLoggingTypes),
             bootstrap_cluster_creator_admin_permissions=False,
-            compute=eks.ComputeConfig(node_pools=["system", "general-purpose"], node_role=node_role),
+            # Without the built-in pool "system": it would keep a second node on for the add-ons alone.
+            compute=eks.ComputeConfig(node_pools=["general-purpose"], node_role=node_role),
             kubectl_provider_options=eks.KubectlProviderOptions(kubectl_layer=KubectlV36Layer(self, "Kubectl")),
             prune=False,
             output_config_command=False,

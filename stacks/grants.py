@@ -110,13 +110,15 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
     own = f"{_RUNS.party(party.name)}*"
     return [
         Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(own)),
-        _list(hub, own if isinstance(party, Silo) else "runs/*"),
+        _list(hub, own if isinstance(party, Silo) else None),
         denied(hub, party),
     ]
 
 
-def _list(hub: Hub, prefix: str) -> Grant:
-    return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], {"StringLike": {"s3:prefix": prefix}})
+def _list(hub: Hub, prefix: str | None = None) -> Grant:
+    """Listing what begins so. Only with all of the bucket does S3 tell a missing object (404) from a forbidden one."""
+    conditions = {"StringLike": {"s3:prefix": prefix}} if prefix else {}
+    return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], conditions)
 
 
 def denied(hub: Hub, party: Party) -> Grant:
@@ -200,7 +202,7 @@ def operator(hub: Hub) -> list[Grant]:
         Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*")),
         Grant(("s3:PutObject",), hub.mail(_RUNS.run_json)),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
-        _list(hub, "runs/*"),
+        _list(hub),
         Grant(("sqs:SendMessage",), [hub.control_queue("*")], hub.own_queues, why=_ALL_QUEUES),
         Grant(_FIND_QUEUE, [every_queue], hub.own_queues, why=_ALL_QUEUES),
         *hub_key(hub),

@@ -13,7 +13,7 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from fedsilo import names
+from fedsilo import names, queues
 from fedsilo.spec import Federation, Party, Silo
 from stacks import grants
 from stacks.acknowledge import acknowledge
@@ -22,15 +22,6 @@ from stacks.log_bucket import LogBucket
 
 _MAIL_DAYS = 30
 """How long mail is kept: longer than the longest run, which a policy limits to 28 days."""
-
-_QUEUE_DAYS = 14
-"""How long a notice or a request waits for its party: as long as SQS allows."""
-
-_RECEIVES = 5
-"""How often a message is delivered before it counts as undeliverable: a trainer may be killed while it holds one."""
-
-_VISIBLE_AFTER = cdk.Duration.minutes(2)
-"""How long a received message is hidden: mail of a gigabyte is read in less, and a killed reader's comes back soon."""
 
 _BUCKET_ACKNOWLEDGED = {
     "HIPAA.Security-S3BucketReplicationEnabled": "whether updates may be copied to another place is the owners' to say"
@@ -180,9 +171,9 @@ class HubStack(PartyStack):
             fifo=True,
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=self._key,
-            retention_period=cdk.Duration.days(_QUEUE_DAYS),
-            visibility_timeout=_VISIBLE_AFTER,
-            dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=_RECEIVES) if dead else None,
+            retention_period=cdk.Duration.seconds(queues.KEPT),
+            visibility_timeout=cdk.Duration.seconds(queues.VISIBLE_AFTER),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=queues.RECEIVES) if dead else None,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
 

@@ -108,10 +108,9 @@ def test_without_a_quorum_the_run_says_why_it_ends(make: Make) -> None:
 
 
 def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
-    """Duplicate, reordered, stale, malformed and foreign mail of a silo that otherwise takes part."""
+    """Duplicate, stale, malformed and foreign mail among that of silos that take part."""
     federation, other = make(), make()
     mailbox = federation.mailbox(AGGREGATOR)
-    federation.start(AGGREGATOR, FIRST)
     queue = names.data_queue(federation.federation.name, AGGREGATOR)
     sqs = aws.sqs("us-east-1")
     url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
@@ -127,13 +126,17 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
     not_mine = names.RunKeys(federation.run.run).mail(SECOND, FIRST, 0, "update")
     notice(json.dumps({"key": not_mine, "size": 10, "sha256": "0" * 64}))
 
-    federation.start(SECOND)
-    federation.until(lambda: federation.status(AGGREGATOR).get("round", 0) >= 1, "round 1")
+    federation.start(FIRST, SECOND)
+    federation.until(lambda: federation.status(SECOND).get("state") == "WAITING", "the silos to wait")
+    federation.hold(SECOND)
+    federation.start(AGGREGATOR)
+    federation.until_round(0, {FIRST})
     for kind in ("status", "update"):
-        old = mailbox.last(SECOND, kind)
+        old = mailbox.last(FIRST, kind)
         assert old is not None
         for _ in range(3):
             mailbox._notify(AGGREGATOR, old)
+    federation.go_on(SECOND)
     assert set(federation.wait(AGGREGATOR, FIRST, SECOND).values()) == {0}, federation.logs()
     assert_same_model(federation.model(), undisturbed)
     log = (federation.folder / f"{AGGREGATOR}.log").read_text()

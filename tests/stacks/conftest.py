@@ -9,8 +9,9 @@ from typing import Any
 import aws_cdk as cdk
 import pytest
 
-from app import FLAGS, compose
+from app import compose
 from fedsilo import names, spec
+from stacks.base import FLAGS
 from tests.stacks.resolve import ACCOUNT, Resolver, manifests
 
 ROOT = Path(__file__).parents[2]

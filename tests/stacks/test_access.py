@@ -258,10 +258,12 @@ def about_data_and_keys(synthesized: Synthesized, who: Who) -> Iterator[Question
         yield Question(who, action, key, hub, expected, context)
 
 
-def answers(policies: Policies, questions: list[Question]) -> list[str]:
-    asked = json.dumps([policies.simulation(question) for question in questions])
+def simulate(simulations: list[dict[str, Any]]) -> list[str]:
+    """What IAM answers to each: Allowed, ImplicitlyDenied, ExplicitlyDenied, or an error."""
     script = ROOT / "tests" / "stacks" / "simulate.mjs"
-    done = subprocess.run(["node", str(script)], input=asked, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        ["node", str(script)], input=json.dumps(simulations), capture_output=True, text=True, check=True
+    )
     results: list[str] = json.loads(done.stdout)
     return results
 
@@ -270,7 +272,7 @@ def answers(policies: Policies, questions: list[Question]) -> list[str]:
 def test_what_must_be_allowed_is_and_all_else_is_denied(synthesized: Synthesized, about: Any) -> None:
     policies = Policies(synthesized)
     questions = [question for who in roles(synthesized) for question in about(synthesized, who)]
-    results = answers(policies, questions)
+    results = simulate([policies.simulation(question) for question in questions])
     wrong = [
         f"{question}: {result}, should be {'Allowed' if question.expected else 'denied'}"
         for question, result in zip(questions, results, strict=True)
@@ -278,3 +280,47 @@ def test_what_must_be_allowed_is_and_all_else_is_denied(synthesized: Synthesized
     ]
     assert not wrong, f"{len(wrong)} of {len(questions)}:\n" + "\n".join(wrong[:40])
     assert sum(question.expected for question in questions) > 20
+
+
+def test_endpoints_let_nothing_out_to_others_whatever_the_pods_role_may_do(synthesized: Synthesized) -> None:
+    """A pod that may do everything, or has somebody else's credentials, still reaches the federation's own alone."""
+    fed = synthesized.federation
+    policies = Policies(synthesized)
+    elsewhere = "999999999999"
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    open_to_all = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}],
+    }
+    hub = fed.aggregator
+    bucket = names.mail_bucket(fed.name, hub.account or ACCOUNT, hub.region)
+    simulations, expected = [], []
+    for party in (party for party in fed.parties if party.egress == "endpoints"):
+        own, other = party.account or ACCOUNT, next(p for p in fed.parties if p is not party)
+        experiment = names.experiment(fed.name, party.rank)
+        others = names.experiment(fed.name, other.rank)
+        sagemaker = f"arn:aws:sagemaker:{party.region}:{own}:experiment"
+        queue = names.data_queue(fed.name, party.name)
+        for account, action, resource, passes in (
+            (own, "s3:PutObject", names.bucket_arn(bucket, RUN.model(party.name)), True),
+            (own, "s3:PutObject", "arn:aws:s3:::somebody-elses/x", False),
+            (elsewhere, "s3:PutObject", names.bucket_arn(bucket, RUN.model(party.name)), False),
+            (own, "s3:GetObject", f"arn:aws:s3:::prod-{party.region}-starport-layer-bucket/layer", True),
+            (own, "s3:PutObject", f"arn:aws:s3:::prod-{party.region}-starport-layer-bucket/layer", False),
+            (own, "sqs:SendMessage", names.queue_arn(queue, hub.account or ACCOUNT, hub.region), True),
+            (own, "sqs:SendMessage", names.queue_arn("mine", elsewhere, party.region), False),
+            (elsewhere, "sqs:SendMessage", names.queue_arn("mine", elsewhere, party.region), False),
+            (own, "sagemaker:CreateExperiment", f"{sagemaker}/{experiment}", True),
+            (own, "sagemaker:CreateExperiment", f"{sagemaker}/{others}", False),
+        ):
+            who = Who("trainer", party, names.role_arn("anything", account))
+            policies.identity[who.arn] = [everything]
+            simulation = policies.simulation(Question(who, action, resource, hub, passes))
+            simulations.append({**simulation, "resourcePolicy": open_to_all})
+            expected.append((party.name, account, action, resource, passes))
+    results = simulate(simulations)
+    wrong = [
+        (asked, result) for asked, result in zip(expected, results, strict=True) if (result == "Allowed") != asked[-1]
+    ]
+    assert not wrong
+    assert len(expected) >= 30
