@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
-from fedsilo import emulator, local, names, part
+from fedsilo import emulator, local, mail, names, part
 from fedsilo.ledger import Ledger
 from fedsilo.mail import Mailbox
 from fedsilo.run import Run
@@ -37,7 +38,7 @@ class Hub:
             "rounds": 3,
             "hyperparameters": {},
             "seed": 1,
-            "quorum": 2,
+            "quorum": min(2, len(self.federation.silos)),
             "deadline_seconds": 60.0,
             "join_seconds": 60.0,
             "created": datetime.now(UTC),
@@ -99,3 +100,14 @@ def make_hub(endpoint: str) -> Iterator[Callable[..., Hub]]:
 @pytest.fixture
 def hub(make_hub: Callable[..., Hub]) -> Hub:
     return make_hub("cleveland", "hungary")
+
+
+@pytest.fixture(scope="module")
+def early_parts() -> Iterator[None]:
+    """Mails travel in parts from one part's size on, which is cheaper to test than 100 MiB."""
+    assert mail._TRANSFER.multipart_threshold == mail.MULTIPART_BYTES
+    config = TransferConfig(multipart_threshold=mail.PART_BYTES, multipart_chunksize=mail.PART_BYTES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mail, "MULTIPART_BYTES", mail.PART_BYTES)
+        patch.setattr(mail, "_TRANSFER", config)
+        yield

@@ -20,6 +20,7 @@ from tests.faulty_proxy import FaultyProxy
 from tests.federations import described
 from tests.fedsilo.conftest import Hub
 
+pytestmark = pytest.mark.usefixtures("early_parts")
 LARGE = {"model": {"w": torch.zeros(PART_BYTES // 4)}}
 
 

@@ -24,6 +24,7 @@ from fedsilo.errors import MailError
 from fedsilo.mail import DIGEST, PART_BYTES, Mail, Mailbox, Notice, _read, _write, check_parameters, finite
 from tests.fedsilo.conftest import Hub
 
+pytestmark = pytest.mark.usefixtures("early_parts")
 AGGREGATOR = names.AGGREGATOR
 EVERY_TYPE = {
     "float64": torch.rand(3, 4, dtype=torch.float64),

@@ -7,7 +7,7 @@ import torch
 
 from fedsilo.ledger import Ledger
 from fedsilo.mail import Notice
-from fedsilo.mail_comm import BAD_MAIL, MailCommManager, _newest_broadcast_only
+from fedsilo.mail_comm import BAD_MAIL, MailCommManager
 from fedsilo.names import AGGREGATOR, MailAddress
 from tests.fedsilo.conftest import Hub
 
@@ -86,10 +86,14 @@ def test_mail_of_silo_to_silo_and_of_nobody_is_not_opened(hub: Hub) -> None:
     assert seen.messages == []
 
 
-def test_of_the_broadcasts_in_a_batch_only_the_newest_is_opened() -> None:
-    def notice(receiver: str, seq: int) -> Notice:
-        return Notice(MailAddress("run-1", AGGREGATOR, receiver, seq), "", 0, "")
-
-    batch = [notice("all", 3), notice("hungary", 1), notice("all", 5), notice("all", 4), notice("all", 5)]
-    assert _newest_broadcast_only(batch) == [batch[1], batch[2], batch[4]]
-    assert _newest_broadcast_only([]) == []
+def test_of_the_broadcasts_in_a_batch_only_the_newest_is_opened_and_only_once(hub: Hub) -> None:
+    silo, seen = end(hub, "hungary")
+    aggregator = hub.mailbox(AGGREGATOR)
+    for round_idx in (3, 5, 4):
+        aggregator.broadcast(["hungary"], "sync", round_idx, {}, {})
+    for notice in silo._worth_opening(silo.mailbox.receive(0)):
+        silo.deliver(notice)
+    assert [params["round_idx"] for _, params in seen.messages] == [5]
+    aggregator.broadcast(["hungary"], "sync", 5, {}, {})  # a reminder
+    aggregator.send("hungary", "finish", 5, {}, {})
+    assert [notice.address.receiver for notice in silo._worth_opening(silo.mailbox.receive(0))] == ["hungary"]
