@@ -32,6 +32,9 @@ from fedml.cross_silo.server.message_define import MyMessage
 MOST_SAMPLES = 10**12
 """What a silo may declare at most; more is no count of anything."""
 
+SENSELESS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a workload may raise for sums of the right form with values that can't be."""
+
 WEIGHT_CAP = 10
 """No silo weighs more than this many times the median silo: bounds what a false sample count can do."""
 
@@ -197,8 +200,12 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             self._refuse(silo, f"its statistic is {reason}")
             return  # refusing looks again whether the round can open
         totals = _total(self._statistics)
-        if totals:
-            self.aggregator.aggregator.apply_statistics(totals)
+        try:
+            if totals:
+                self.aggregator.aggregator.apply_statistics(totals)
+            check_parameters(model := self.aggregator.get_global_model_params(), model, "the model")
+        except (*SENSELESS, MailError) as error:
+            self._fail(f"the silos' statistics make no model ({type(error).__name__}: {error})")
         self._broadcast(0)
 
     def _broadcast(self, round_idx: int) -> None:
@@ -318,7 +325,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
 
     def _weight(self, silo: str) -> int:
         """The silo's sample count, capped."""
-        cap = int(WEIGHT_CAP * statistics.median(self._samples.values()))
+        cap = int(WEIGHT_CAP * statistics.median_low(self._samples.values()))
         if self._samples[silo] > cap:
             log.warning("%s declares %d samples; they weigh as %d", silo, self._samples[silo], cap)
         return min(self._samples[silo], cap)
@@ -338,9 +345,9 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         if not totals or not round_idx:
             return
         for silo, sums in sorted(self._evaluations.items()):
-            for name, value in _finite(aggregator.metrics(sums)).items():
+            for name, value in _metrics(aggregator, sums).items():
                 self._ledger.metric(name, value, round_idx, silo=silo)
-        metrics = _finite(aggregator.metrics(totals))
+        metrics = _metrics(aggregator, totals)
         for name, value in metrics.items():
             self._tracker.log_metric(name, value, round_idx)
         self._ledger.status(metrics=metrics)
@@ -376,8 +383,13 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32)
 
 
-def _finite(metrics: dict[str, float]) -> dict[str, float]:
-    """Without the metrics that a test set does not determine, such as the AUC of one class."""
+def _metrics(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
+    """Those that the sums determine: not the AUC of one class, and none of sums that make no sense."""
+    try:
+        metrics = aggregator.metrics(sums)
+    except SENSELESS as error:
+        log.warning("an evaluation makes no metrics: %s: %s", type(error).__name__, error)
+        return {}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 

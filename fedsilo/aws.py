@@ -83,6 +83,7 @@ def explained(who: str, doing: str, missing: str) -> Iterator[None]:
             raise AccessError(f"{who}: AWS does not accept the credentials ({code}) for {doing}; renew them") from error
         if "NoSuchBucket" in code or "NonExistentQueue" in code or "QueueDoesNotExist" in code or status == 404:
             raise HubError(f"not found: {doing} by {who}; check that {missing}") from error
-        raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}, after {ATTEMPTS} tries") from error
+        tries = f", after {ATTEMPTS} tries" if status >= 500 else ""
+        raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}{tries}") from error
     except (BotoCoreError, Boto3Error) as error:
         raise HubError(f"AWS could not be reached for {doing} by {who}: {error}") from error

@@ -24,6 +24,11 @@ class MailError(FedsiloError):
     """A mail is not what its notice says: digest, size, format, type, dtype or shape."""
 
 
+class NoticeError(FedsiloError):
+    """A notice does not fit the object that it names. Whoever may send to the queue may have sent it, so nobody is
+    to blame, and the notice is dropped."""
+
+
 class RefusedError(FedsiloError):
     """A party's part in a run was refused, by a policy or by the aggregator, with the reason."""
 

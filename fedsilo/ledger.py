@@ -40,7 +40,7 @@ class Ledger:
 
     def __init__(self, settings: Settings, run: Run) -> None:
         self._s3 = aws.s3(settings.hub_region)
-        self._bucket = settings.bucket
+        self._bucket, self._who = settings.bucket, settings.role
         self._status_key = run.keys.status(settings.party)
         self._metrics_key = run.keys.metrics(settings.party)
         self._lock = threading.Lock()
@@ -62,8 +62,9 @@ class Ledger:
 
     def status(self, **fields: Any) -> None:
         """Change fields of the status: ``state``, ``round``, ``reason`` and what else a reader may want to know."""
+        known = json.loads(json.dumps(fields, default=str), parse_constant=lambda _: None)  # JSON has no NaN
         with self._lock:
-            self._status.update(fields)
+            self._status.update(known)
             self._changed.add("status")
         self._wake.set()
 
@@ -103,10 +104,14 @@ class Ledger:
         self._wake.set()
 
     def _earlier_lines(self) -> list[str]:
-        try:
-            body = self._s3.get_object(Bucket=self._bucket, Key=self._metrics_key)["Body"].read()
-        except (ClientError, BotoCoreError):
-            return []
+        with aws.explained(self._who, f"read {self._bucket}/{self._metrics_key}", "the hub is deployed"):
+            try:
+                body = self._s3.get_object(Bucket=self._bucket, Key=self._metrics_key)["Body"].read()
+            except ClientError as error:
+                # What is not there is denied, not missing, to those who may not list it.
+                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
+                    return []
+                raise
         return body.decode(errors="replace").splitlines()
 
     def _write_on(self) -> None:

@@ -34,10 +34,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fedsilo import aws, names
-from fedsilo.errors import MailError
+from fedsilo.errors import MailError, NoticeError
 from fedsilo.settings import Settings
 
 if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
 MULTIPART_BYTES = 100 * 2**20
@@ -49,8 +50,7 @@ PART_BYTES = 16 * 2**20
 CHUNK_BYTES = 2**20
 """What is read of an answer at a time."""
 
-HEADER_BYTES = 2**20
-"""What a mail may have beside its tensors: names, shapes and fields."""
+TOO_MANY_REQUESTS = 429
 
 READ_ATTEMPTS = 5
 """Tries of reading one answer of S3 to its end, as many as boto3's own transfers make."""
@@ -122,7 +122,7 @@ class Mailbox:
         self._s3 = aws.s3(settings.hub_region)
         self._sqs = aws.sqs(settings.hub_region)
         self._queues: dict[str, str] = {}
-        self._seen: set[str] = set()
+        self._seen: set[Notice] = set()
         self._handles: list[str] = []  # of notices to acknowledge
         self._pool = ThreadPoolExecutor(NOTIFIERS, thread_name_prefix="mail")
         self._spool = Path(tempfile.mkdtemp(prefix="fedsilo-mail-"))
@@ -179,22 +179,23 @@ class Mailbox:
         self._handles += [message["ReceiptHandle"] for message in messages]
         if len(self._handles) >= BATCH or not messages:
             self._acknowledge()
-        return [notice for notice in map(self._read_notice, messages) if notice is not None]
+        notices = dict.fromkeys(map(self._read_notice, messages))  # without duplicates
+        return [notice for notice in notices if notice is not None]
 
     def open(self, notice: Notice) -> Mail:
-        """Fetch a mail and check it: size, digest, format. Raises ``MailError`` naming what is wrong with it."""
-        if notice.size > self.limit:
-            raise MailError(
-                f"{notice.key} by {notice.address.sender} is {notice.size:,} bytes; a mail of this run has at most "
-                f"{self.limit:,}"
-            )
-        self._seen.add(notice.key)
+        """Fetch a mail and check it: size, digest, format.
+
+        Raises ``NoticeError`` where the notice does not fit the object, and ``MailError`` where the object is no mail
+        of this run: only the sender can have put it there.
+        """
         path = self._spool / uuid.uuid4().hex
         try:
             self._fetch(notice, path)
-            return _read(path, notice)
+            mail = _read(path, notice)
         finally:
             path.unlink(missing_ok=True)  # the tensors' map of it stays
+        self._seen.add(notice)
+        return mail
 
     def publish_model(self, model: Tensors) -> None:
         """Put ``model.safetensors`` below the party's prefix: the run's result, under the tensors' own names."""
@@ -278,51 +279,56 @@ class Mailbox:
             )
 
     def _fetch(self, notice: Notice, path: Path) -> None:
+        by = f"{notice.key} by {notice.address.sender}"
         with self._explained(f"read {self.settings.bucket}/{notice.key}"):
             try:
                 self._download(notice, path)
             except ClientError as error:
-                if error.response["Error"]["Code"] in ("NoSuchKey", "404"):
-                    raise MailError(f"{notice.key} by {notice.address.sender} is not there") from error
+                code, status = error.response["Error"]["Code"], error.response["ResponseMetadata"]["HTTPStatusCode"]
+                if code in ("NoSuchKey", "404"):
+                    raise NoticeError(f"{by} is not there") from error
+                if 400 <= status < 500 and status != TOO_MANY_REQUESTS:  # such as encrypted with a key of the sender's
+                    raise MailError(f"{by} can't be read: {code}") from error
                 raise
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if digest != notice.digest:
             raise MailError(
-                f"{notice.key} by {notice.address.sender} has SHA-256 {digest[:12]}…, its notice says "
-                f"{notice.digest[:12] or 'nothing'}…: it was changed or cut short on the way"
+                f"{by} has SHA-256 {digest[:12]}…, but says {notice.digest[:12]}…: it was changed on the way"
             )
 
     def _download(self, notice: Notice, path: Path) -> None:
-        """Never more than the notice says: an object may be larger than its sender admits."""
         if notice.size < MULTIPART_BYTES:
-            self._copy_object(notice.key, notice.size + 1, path)
-            return
-        size = self._s3.head_object(Bucket=self.settings.bucket, Key=notice.key)["ContentLength"]
-        if size != notice.size:
-            raise MailError(
-                f"{notice.key} by {notice.address.sender} is {size:,} bytes, its notice says {notice.size:,}: it was "
-                "changed or cut short on the way"
-            )
-        self._s3.download_file(self.settings.bucket, notice.key, str(path), Config=_TRANSFER)
+            self._copy_object(notice, path)
+        else:
+            self._check_notice(notice, self._s3.head_object(Bucket=self.settings.bucket, Key=notice.key))
+            self._s3.download_file(self.settings.bucket, notice.key, str(path), Config=_TRANSFER)
 
-    def _copy_object(self, key: str, most: int, path: Path, attempts: int = READ_ATTEMPTS) -> None:
-        """Write the object's first ``most`` bytes to ``path``.
-
-        The client tries a call again, but not the reading of its answer.
-        """
-        answer = self._s3.get_object(Bucket=self.settings.bucket, Key=key)
-        expected = min(answer["ContentLength"], most)
+    def _copy_object(self, notice: Notice, path: Path, attempts: int = READ_ATTEMPTS) -> None:
+        """Download in one stream. The client tries a call again, but not the reading of its answer."""
+        answer = self._s3.get_object(Bucket=self.settings.bucket, Key=notice.key)
         try:
-            with closing(answer["Body"]) as stream, path.open("wb") as file:
-                while file.tell() < most and (chunk := stream.read(min(CHUNK_BYTES, most - file.tell()))):
-                    file.write(chunk)
-                if file.tell() < expected:
-                    raise IncompleteReadError(actual_bytes=file.tell(), expected_bytes=expected)
+            with closing(answer["Body"]) as stream:
+                self._check_notice(notice, answer)
+                with path.open("wb") as file:
+                    while chunk := stream.read(CHUNK_BYTES):
+                        file.write(chunk)
         except (IncompleteReadError, ReadTimeoutError, ResponseStreamingError):
             if attempts == 1:
                 raise
-            self._copy_object(key, most, path, attempts - 1)
+            self._copy_object(notice, path, attempts - 1)
+
+    def _check_notice(self, notice: Notice, answer: "GetObjectOutputTypeDef | HeadObjectOutputTypeDef") -> None:
+        """Compare it with what S3 says of the object, which only the sender can have put there, before reading it."""
+        size, digest = answer["ContentLength"], answer["Metadata"].get(DIGEST, "")
+        by = f"{notice.key} by {notice.address.sender}"
+        if (size, digest) != (notice.size, notice.digest):
+            raise NoticeError(
+                f"{by} is {size:,} bytes with SHA-256 {digest[:12] or 'unsaid'}…, its notice says {notice.size:,} and "
+                f"{notice.digest[:12] or 'nothing'}…"
+            )
+        if size > self.limit:
+            raise MailError(f"{by} is {size:,} bytes; a mail of this run has at most {self.limit:,}")
 
     def _acknowledge(self) -> None:
         """Delete the notices received so far, in the background."""
@@ -355,12 +361,11 @@ class Mailbox:
         if address.receiver not in (self.settings.party, names.EVERYONE):
             log.warning("dropped mail for %s", address.receiver)
             return None
-        if address.receiver != names.EVERYONE:  # reminders of a broadcast are sent on purpose
-            if key in self._seen:
-                log.info("dropped a second notice of %s", key)
-                return None
-            self._seen.add(key)
-        return Notice(address, key, size, digest)
+        notice = Notice(address, key, size, digest)
+        if notice in self._seen and address.receiver != names.EVERYONE:  # reminders of a broadcast are sent on purpose
+            log.info("dropped a second notice of %s", key)
+            return None
+        return notice
 
     def _queue(self, party: str) -> str:
         if party not in self._queues:

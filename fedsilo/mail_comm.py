@@ -5,12 +5,13 @@ no way to name a backend of one's own (its hook for that can only be called too 
 one in ``_init_manager``.
 """
 
+import logging
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from fedsilo import fedml_core  # noqa: F401  (before FedML)
-from fedsilo.errors import MailError
+from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger import Ledger
 from fedsilo.mail import LONG_POLL_SECONDS, MODEL, Mailbox, Notice, Tensors
 from fedsilo.names import AGGREGATOR, EVERYONE
@@ -43,6 +44,9 @@ SUMS = ("statistics", "evaluation")
 
 
 _ADDRESSING = ("msg_type", "sender", "receiver", ROUND)
+
+
+log = logging.getLogger(__name__)
 
 
 class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
@@ -105,7 +109,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             return self.mailbox.broadcast(silos, "sync", round_idx, {}, {MODEL: model})
 
     def deliver(self, notice: Notice) -> None:
-        """Open a mail and dispatch it; one that can't be opened is dispatched as ``BAD_MAIL``."""
+        """Open a mail and dispatch it; one that is none is dispatched as ``BAD_MAIL``."""
         sender = notice.address.sender
         if sender not in self._parties or (self._rank == 0) == (sender == AGGREGATOR):
             return  # of no party to this run, or of a silo to a silo: nobody's business here
@@ -114,6 +118,9 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
                 mail = self.mailbox.open(notice)
             if mail.kind not in KINDS or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
                 raise MailError(f"{notice.key} by {sender} is of unknown type {mail.kind!r:.40}")
+        except NoticeError as error:
+            log.warning("dropped a notice: %s", error)
+            return
         except MailError as error:
             message = self._local(BAD_MAIL)
             message.add_params("party", sender)
