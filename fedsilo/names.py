@@ -107,6 +107,11 @@ def experiment(federation: str, rank: int) -> str:
     return f"{federation}-server" if rank == 0 else f"{federation}-client-{rank}"
 
 
+def agent_key(party: str) -> str:
+    """The object in the mail bucket in which a party's agent says that it is there, and what it does."""
+    return f"agents/{party}.json"
+
+
 def bucket_arn(bucket: str, key: str | None = None) -> str:
     """The ARN of a bucket, or of the objects that ``key`` (a pattern) names in it."""
     return f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
