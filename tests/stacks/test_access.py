@@ -175,6 +175,12 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
             )
             context: dict[str, str | list[str]] = {"s3:prefix": prefix}
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, context)
+    if who.role == "operator":
+        for party in fed.parties:
+            key = names.agent_json(party.name)
+            for action in OBJECT_ACTIONS:
+                yield Question(who, f"s3:{action}", names.bucket_arn(bucket, key), hub, action == "GetObject")
+            yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, True, {"s3:prefix": key})
     yield Question(who, "s3:DeleteBucket", names.bucket_arn(bucket), hub, False)
 
 
