@@ -8,7 +8,10 @@ LINE_LIMIT = 4000
 """Characters of a line that are shown."""
 
 OVERLAP = 4096
-"""Bytes before the last line shown by which it is found again once the log's beginning was cut off."""
+"""Bytes before what is new by which it is found, once the log's beginning was cut off."""
+
+PROBE = 16
+"""The shortest end of what was shown that is known again."""
 
 
 class Tail:
@@ -21,13 +24,19 @@ class Tail:
         """The whole lines that are new, as one can show them; with ``last`` also one that has no end yet."""
         end = len(body) if last else body.rfind(b"\n") + 1
         body = body[:end]
-        known = self._seen[-OVERLAP:]
-        if body.startswith(self._seen):
-            new = body[len(self._seen) :]
-        elif (found := body.rfind(known)) >= 0:
-            new = body[found + len(known) :]
-        else:
-            new = body
+        new = body[_shown(self._seen, body) :]
         self._seen = body or self._seen
         for line in new.decode("utf-8", "replace").splitlines():
             yield plain(line.expandtabs(4), LINE_LIMIT)
+
+
+def _shown(seen: bytes, body: bytes) -> int:
+    """How many bytes at the beginning of ``body`` were shown before: it may have lost its beginning since."""
+    if body.startswith(seen):
+        return len(seen)
+    if (found := body.rfind(seen[-OVERLAP:])) >= 0:
+        return found + len(seen[-OVERLAP:])
+    at = seen.find(body[:PROBE])
+    while at >= 0 and not body.startswith(seen[at:]):
+        at = seen.find(body[:PROBE], at + 1)
+    return len(seen) - at if at >= 0 else 0

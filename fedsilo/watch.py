@@ -19,7 +19,7 @@ from fedsilo.charts import duration
 from fedsilo.errors import HubError
 from fedsilo.record import Reader, parties
 from fedsilo.run import Run
-from fedsilo.words import REQUESTED, Status
+from fedsilo.words import REQUESTED, TERMINAL, UNKNOWN, Status
 
 POLL_SECONDS = 1.0
 
@@ -80,7 +80,7 @@ class Story:
         return [
             silo
             for silo in self.run.silos
-            if self.statuses[silo].state != REQUESTED and not self.statuses[silo].over and not self._silent(silo)
+            if self.statuses[silo].state not in (REQUESTED, UNKNOWN, *TERMINAL) and not self._silent(silo)
         ]
 
     def awaited(self) -> list[str]:

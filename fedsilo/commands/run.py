@@ -210,7 +210,7 @@ def _watch(hub: "Hub", run: "Run") -> None:
 
     out = show.console()
     try:
-        story = follow(hub.reader, run, out)
+        story = follow(hub.reader, run, out, poll=POLL_SECONDS)
     except KeyboardInterrupt:
         out.print(f"not watching any more; the run goes on: fedsilo run watch {run.run}, fedsilo run abort {run.run}")
         raise typer.Exit(options.INTERRUPTED) from None
