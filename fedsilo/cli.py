@@ -9,7 +9,9 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedsilo.errors import FedsiloError, SpecError
+from fedsilo import alive
+from fedsilo.alive import Sign
+from fedsilo.errors import FedsiloError, LauncherError, SpecError
 
 INTERRUPTED = 130
 """The exit code after Ctrl-C, as shells have it."""
@@ -65,6 +67,22 @@ def demo(
         }
     )
     demo.run(described, run, out, Console())
+
+
+@app.command()
+def agent(
+    probe: Annotated[
+        Sign | None, typer.Option(help="Only tell, by the exit code, how the agent on this machine is.")
+    ] = None,
+) -> None:
+    """Take run requests for a party and look after its trainers. Who it is stands in the environment."""
+    if probe:
+        if wrong := alive.probe(probe):
+            raise LauncherError(wrong)
+        return
+    from fedsilo import agent
+
+    raise typer.Exit(agent.main())
 
 
 @app.command(hidden=True)

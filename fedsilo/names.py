@@ -39,9 +39,6 @@ AGENT = "agent"
 TRAINER = "trainer"
 """The trainers' service account, and the suspended CronJob that is their template."""
 
-AGENT_PORT = 8080
-"""Where the agent answers ``/alive`` and ``/ready``."""
-
 
 def stack(federation: str, *parts: str) -> str:
     """A CloudFormation stack: ``<fed>-hub``, ``<fed>-<party>-cluster``."""

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fedsilo import aws, names
 from fedsilo.run import Run
 
-TERMINAL = ("FINISHED", "FAILED", "REFUSED")
+TERMINAL = ("FINISHED", "FAILED", "REFUSED", "ABORTED")
 """The states of a party whose part is over."""
 
 
