@@ -8,8 +8,11 @@ from typing import Annotated
 import typer
 from typer.completion import Shells, completion_init, get_completion_script  # type: ignore[attr-defined]
 
+from fedsilo import alive
+from fedsilo.alive import Sign
 from fedsilo.commands import doctor, model, options, run, silo, spec
 from fedsilo.defaults import DEADLINE_SECONDS, ROUNDS
+from fedsilo.errors import LauncherError
 
 app = typer.Typer(
     cls=options.Group,
@@ -60,6 +63,22 @@ def completion(shell: Annotated[Shells, typer.Argument(help="Whose.")]) -> None:
     """Print what makes a shell complete fedsilo's commands: fedsilo completion bash >> ~/.bashrc"""
     script = get_completion_script(prog_name="fedsilo", complete_var="_FEDSILO_COMPLETE", shell=shell.value)
     print(script)  # noqa: T201
+
+
+@app.command()
+def agent(
+    probe: Annotated[
+        Sign | None, typer.Option(help="Only tell, by the exit code, how the agent on this machine is.")
+    ] = None,
+) -> None:
+    """Take run requests for a party and look after its trainers. Who it is stands in the environment."""
+    if probe:
+        if wrong := alive.probe(probe):
+            raise LauncherError(wrong)
+        return
+    from fedsilo import agent
+
+    raise typer.Exit(agent.main())
 
 
 @app.command(hidden=True)

@@ -40,5 +40,9 @@ class RunError(FedsiloError):
     """A run can't go on: no quorum, aborted, or no word from the aggregator."""
 
 
+class LauncherError(FedsiloError):
+    """A trainer's job can't be made, looked at or removed. The message names what was asked of whom."""
+
+
 class StoppedError(FedsiloError):
     """The process was asked to stop; what it does goes on where it was when it is started again."""

@@ -39,18 +39,10 @@ AGENT = "agent"
 TRAINER = "trainer"
 """The trainers' service account, and the suspended CronJob that is their template."""
 
-AGENT_PORT = 8080
-"""Where the agent answers ``/alive`` and ``/ready``."""
-
 
 def is_run(text: str) -> bool:
     """Whether the text can be a run's id."""
     return re.fullmatch(RUN_PATTERN, text) is not None
-
-
-def agent_json(party: str) -> str:
-    """The object in the mail bucket in which a party's agent says that it is there, and what it does."""
-    return f"agents/{party}.json"
 
 
 def stack(federation: str, *parts: str) -> str:

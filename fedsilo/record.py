@@ -19,10 +19,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fedsilo import aws, names
 from fedsilo.errors import NotFoundError, SpecError
-from fedsilo.run import Run, time_in_id
+from fedsilo.run import RUN_JSON_BYTES, Run, time_in_id
 from fedsilo.words import Agent, Status, json_object, number
 
-RUN_JSON_BYTES = STATUS_BYTES = 2**20
+STATUS_BYTES = 2**20
 METRICS_BYTES = 64 * 2**20
 """500 rounds of 100 silos take a quarter of this."""
 LOG_BYTES = 4 * 2**20
@@ -223,7 +223,7 @@ class Reader:
         """What the parties' agents last said of themselves."""
 
         def one(party: str) -> Agent:
-            found = self._find(names.agent_json(party), STATUS_BYTES)
+            found = self._find(names.agent_key(party), STATUS_BYTES)
             return Agent(party) if found is None else Agent.of(party, found.body, found.modified, found.age_seconds)
 
         return self._parallel(one, parties)

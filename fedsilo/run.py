@@ -1,5 +1,6 @@
 """A run: one federated training, as the operator asked for it in ``run.json``."""
 
+import hashlib
 import json
 import re
 import secrets
@@ -9,9 +10,12 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fedsilo import names, workload
+from fedsilo import aws, names, workload
 from fedsilo.defaults import DEADLINE_SECONDS, JOIN_SECONDS, ROUNDS
 from fedsilo.errors import SpecError
+from fedsilo.settings import Settings
+
+RUN_JSON_BYTES = 2**20
 
 Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 
@@ -120,6 +124,26 @@ def plan(
             "created": datetime.now(UTC),
         }
     )
+
+
+def fetch(settings: Settings, run_id: str, sha256: str | None = None) -> Run:
+    """The run as the operator wrote it, for the party of ``settings``.
+
+    Raises ``SpecError`` where it is not valid, not for this party, or not what ``sha256`` (in hexadecimal) says.
+    """
+    key = names.RunKeys(run_id).run_json
+    with aws.explained(settings.role, f"read {settings.bucket}/{key}", f"run {run_id} was started in this federation"):
+        body = aws.s3(settings.hub_region).get_object(Bucket=settings.bucket, Key=key)["Body"].read(RUN_JSON_BYTES + 1)
+    if len(body) > RUN_JSON_BYTES:
+        raise SpecError(f"run.json of {run_id} is larger than {RUN_JSON_BYTES:,} bytes")
+    if sha256 and (found := hashlib.sha256(body).hexdigest()) != sha256:
+        raise SpecError(f"run.json of {run_id} has SHA-256 {found[:16]}…, and the request says {sha256[:16]}…")
+    run = Run.parse(body)
+    if (run.run, run.federation) != (run_id, settings.federation):
+        raise SpecError(f"run.json of {run_id} is of run {run.run} in federation {run.federation}")
+    if settings.party != names.AGGREGATOR:
+        run.rank(settings.party)
+    return run
 
 
 def majority(silos: int) -> int:

@@ -115,8 +115,10 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
     ]
 
 
-def _list(hub: Hub, prefix: str) -> Grant:
-    return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], {"StringLike": {"s3:prefix": prefix}})
+def _list(hub: Hub, *prefixes: str) -> Grant:
+    """Listing of what begins with one of the prefixes."""
+    condition = prefixes[0] if len(prefixes) == 1 else [*prefixes]
+    return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], {"StringLike": {"s3:prefix": condition}})
 
 
 def denied(hub: Hub, party: Party) -> Grant:
@@ -125,13 +127,28 @@ def denied(hub: Hub, party: Party) -> Grant:
 
 
 def agents_mail(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do in the mail bucket: read run.json, report how its part of the run goes."""
-    status, log, metrics = _RUNS.status(party.name), _RUNS.log(party.name), _RUNS.metrics(party.name)
+    """What a party's agent may do in the mail bucket: read run.json, report how its part of the run goes.
+
+    It lists a key before it reads it, because one that is not there can't be told from a denied one else.
+    """
+    status, log = _RUNS.status(party.name), _RUNS.log(party.name)
     return [
-        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status, log, metrics)),
+        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status)),
         Grant(("s3:PutObject",), hub.mail(status, log)),
+        _list(hub, status),
+        sign_of_life(hub, party),
         denied(hub, party),
     ]
+
+
+def sign_of_life(hub: Hub, party: Party) -> Grant:
+    """Saying that the party's agent is there, and reading what it said last."""
+    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(names.agent_key(party.name)))
+
+
+def lists(hub: Hub) -> Grant:
+    """What every agent may list: which runs and agents there are."""
+    return _list(hub, _RUNS.run_json, names.agent_key("*"))
 
 
 def notices(hub: Hub, party: Party) -> list[Grant]:
@@ -144,8 +161,9 @@ def notices(hub: Hub, party: Party) -> list[Grant]:
 
 
 def requests(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do with queues: receive from its own control queue."""
-    return [Grant((*_RECEIVE, *_FIND_QUEUE), [hub.control_queue(party.name)])]
+    """What a party's agent may do with queues: receive requests, and take away the notices of runs that are over."""
+    queues = [hub.control_queue(party.name), hub.data_queue(party.name)]
+    return [Grant((*_RECEIVE, *_FIND_QUEUE), queues)]
 
 
 def hub_key(hub: Hub) -> list[Grant]:
@@ -200,11 +218,10 @@ def operator(hub: Hub) -> list[Grant]:
     """
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
     return [
-        Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*", names.agent_json("*"))),
+        Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*", names.agent_key("*"))),
         Grant(("s3:PutObject",), hub.mail(_RUNS.run_json)),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
-        _list(hub, "runs/*"),
-        _list(hub, names.agent_json("*")),
+        _list(hub, "runs/*", "agents/*"),
         Grant(("sqs:SendMessage",), [hub.control_queue("*")], hub.own_queues, why=_ALL_QUEUES),
         Grant(_FIND_QUEUE, [every_queue], hub.own_queues, why=_ALL_QUEUES),
         *hub_key(hub),

@@ -86,7 +86,7 @@ class Desk:
     def agent(self, party: str, **fields: Any) -> None:
         """Write what a party's agent says of itself."""
         said = {"party": party, "version": __version__, "state": "IDLE", "run": None, "queued": [], "launcher": "local"}
-        self.put(names.agent_json(party), json.dumps(said | fields))
+        self.put(names.agent_key(party), json.dumps(said | fields))
 
     def agents(self) -> None:
         for party in self.federation.parties:

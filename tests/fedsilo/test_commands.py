@@ -196,7 +196,7 @@ def test_a_denied_call_names_the_call_and_the_policy(desk: Desk, monkeypatch: py
 def test_silo_list_tells_who_is_there(desk: Desk) -> None:
     desk.agent("aggregator", state="BUSY", run="run-1", queued=["run-2"], launcher="kubernetes")
     desk.agent("hungary", version="0.0.9")
-    desk.put(names.agent_json("long-beach"), "not JSON \x1b[2J")
+    desk.put(names.agent_key("long-beach"), "not JSON \x1b[2J")
     told = {agent["party"]: agent for agent in desk.json("silo", "list")}
     assert list(told) == ["aggregator", *SILOS]
     assert told["aggregator"]["silent_seconds"] <= 5

@@ -177,7 +177,7 @@ def test_no_ledger_breaks_a_command(
     desk.put(keys.status("hungary"), dumped(other))
     desk.put(keys.metrics(names.AGGREGATOR), dumped(lines))
     desk.put(keys.log("hungary"), log)
-    desk.put(names.agent_json("hungary"), dumped(other))
+    desk.put(names.agent_key("hungary"), dumped(other))
     for command in (
         ["run", "list"], ["run", "show"], ["run", "show", "--json"], ["run", "logs", "hungary"], ["silo", "list"],
         ["doctor"], ["run", "abort"], ["run", "report", "--out", str(desk.folder / "report")],
