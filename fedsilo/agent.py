@@ -39,10 +39,11 @@ PRESENCE_SECONDS = 60.0
 SHIP_SECONDS = 15.0
 """How often a running trainer's log is put into the ledger, where it has changed."""
 
-SWEEP_SECONDS = 60.0
-"""For how long after a run's end its late mail is taken out of the party's queue; others may still be ending."""
+SWEEP_SECONDS = 150.0
+"""For how long after a run's end its late mail is taken out of the party's queue: longer than a notice that a killed
+trainer held stays hidden, two minutes (stacks/hub.py). Others may still be ending, too."""
 
-SWEEP_EVERY_SECONDS = 5.0
+SWEEP_EVERY_SECONDS = 2.0
 
 RETRY_SECONDS = 60.0
 """The longest wait between two tries to reach the hub."""
