@@ -195,6 +195,9 @@ class Agent:
     def _abort(self, request: Request, delivery: Delivery) -> bool:
         """End the run here, wherever it is. Returns whether it has ended: its job takes a while to go."""
         run_id = request.run
+        if run_id in self._aborting:
+            self._aborting[run_id] = delivery
+            return False
         if self._queue.pop(run_id, None):
             self._say(run_id, "ABORTED", "by the operator, before it started")
             self._report()
@@ -212,7 +215,7 @@ class Agent:
                 log.warning("nothing to abort: %s", error, extra={"run": run_id})
                 return True
         if status is None or status.get("state") not in TERMINAL:
-            self._say(run_id, "ABORTED", "by the operator, before it started")
+            self._say(run_id, "ABORTED", "by the operator")
         return True
 
     # --- the trainer
@@ -285,10 +288,10 @@ class Agent:
             self._launcher.delete(job.run)
 
     def _close(self, run_id: str, state: str, reason: str) -> None:
-        status = self._hub.status(run_id) or {}
-        if status.get("state") not in TERMINAL:
+        written = (self._hub.status(run_id) or {}).get("state")
+        if written not in TERMINAL:
             self._say(run_id, state, reason)
-        log.info("is over: %s", status.get("state", state), extra={"run": run_id})
+        log.info("is over: %s", written if written in TERMINAL else state, extra={"run": run_id})
         self._over.add(run_id)
         self._times["ended"] = time.monotonic()
 

@@ -40,6 +40,10 @@ class Agents:
         self.reader = Reader(self.federation.name, emulator.ACCOUNT, self.region)
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
+        for party in PARTIES:
+            for name in (names.control_queue, names.data_queue):
+                # What a dead process had asked for is handed to it by moto, and hidden for this long.
+                self.sqs.set_queue_attributes(QueueUrl=self.queue(name, party), Attributes={"VisibilityTimeout": "5"})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.runs = 0
         for party in PARTIES:
@@ -140,6 +144,15 @@ class Agents:
         self.until(path.exists, f"{party}'s trainer")
         return int(path.read_text())
 
+    def hold(self, run: Run, party: str) -> int:
+        """Stop the party's trainer where it is, until ``go_on``."""
+        pid = self.trainer(run, party)
+        os.kill(pid, signal.SIGSTOP)
+        return pid
+
+    def go_on(self, run: Run, party: str) -> None:
+        os.kill(self.trainer(run, party), signal.SIGCONT)
+
     # --- waiting
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
@@ -198,20 +211,22 @@ def agents(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     first, second = agents.run(rounds=15), agents.run(rounds=2)
     agents.ask("start", first)
+    agents.hold(first, SILOS[0])
     agents.ask("start", second)
     agents.until(lambda: agents.presence(SILOS[0]).get("queued") == [second.run], "the second to be queued")
     assert agents.presence(SILOS[0])["run"] == first.run
     assert agents.status(second, SILOS[0])["state"] == "QUEUED"
     assert agents.status(second, SILOS[0])["reason"] == f"waits for {first.run}"
+    agents.go_on(first, SILOS[0])
     agents.until_states(first, "FINISHED")
     agents.until_states(second, "FINISHED")
     began = agents.status(second, SILOS[0])["started"]
     assert began > agents.status(first, SILOS[0])["finished"]
-    assert f"takes part in run {second.run}" in agents.log(second, AGGREGATOR)
     presence = agents.presence(AGGREGATOR)
     assert presence.keys() == {"party", "version", "state", "run", "queued", "seen", "started", "launcher"}
     assert presence["launcher"] == "local"
     agents.until_idle()
+    assert f"takes part in run {second.run}" in agents.log(second, AGGREGATOR)
 
 
 def test_policy_refuses_with_rule_value_and_bound(agents: Agents) -> None:
@@ -243,14 +258,15 @@ def test_agent_killed_in_mid_run_finds_its_trainer_again(agents: Agents) -> None
     run, waiting = agents.run(rounds=15), agents.run(rounds=2)
     agents.ask("start", run)
     agents.ask("start", waiting)
-    agents.until_round(run, 2)
+    trainer = agents.hold(run, SILOS[0])
     agents.until(lambda: agents.presence(SILOS[0])["queued"] == [waiting.run], "the second to be queued")
-    trainer = agents.trainer(run, SILOS[0])
     agents.processes[SILOS[0]].send_signal(signal.SIGKILL)
     agents.processes[SILOS[0]].wait()
     agents.start_agent(SILOS[0])
     agents.until(lambda: agents.said(SILOS[0])[-1]["message"].startswith("goes on with"), "the agent to be back")
+    assert agents.said(SILOS[0])[-1]["message"] == f"goes on with {run.run}, queued ['{waiting.run}']"
     assert agents.trainer(run, SILOS[0]) == trainer
+    agents.go_on(run, SILOS[0])
     agents.until_states(run, "FINISHED")
     agents.until_states(waiting, "FINISHED")
     agents.until_idle()
