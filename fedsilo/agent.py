@@ -39,10 +39,11 @@ PRESENCE_SECONDS = 60.0
 SHIP_SECONDS = 15.0
 """How often a running trainer's log is put into the ledger, where it has changed."""
 
-SWEEP_SECONDS = 60.0
-"""For how long after a run's end its late mail is taken out of the party's queue; others may still be ending."""
+SWEEP_SECONDS = 150.0
+"""For how long after a run's end its late mail is taken out of the party's queue: longer than a notice that a killed
+trainer held stays hidden, two minutes (stacks/hub.py). Others may still be ending, too."""
 
-SWEEP_EVERY_SECONDS = 5.0
+SWEEP_EVERY_SECONDS = 2.0
 
 RETRY_SECONDS = 60.0
 """The longest wait between two tries to reach the hub."""
@@ -194,6 +195,9 @@ class Agent:
     def _abort(self, request: Request, delivery: Delivery) -> bool:
         """End the run here, wherever it is. Returns whether it has ended: its job takes a while to go."""
         run_id = request.run
+        if run_id in self._aborting:
+            self._aborting[run_id] = delivery
+            return False
         if self._queue.pop(run_id, None):
             self._say(run_id, "ABORTED", "by the operator, before it started")
             self._report()
@@ -211,7 +215,7 @@ class Agent:
                 log.warning("nothing to abort: %s", error, extra={"run": run_id})
                 return True
         if status is None or status.get("state") not in TERMINAL:
-            self._say(run_id, "ABORTED", "by the operator, before it started")
+            self._say(run_id, "ABORTED", "by the operator")
         return True
 
     # --- the trainer
@@ -284,10 +288,10 @@ class Agent:
             self._launcher.delete(job.run)
 
     def _close(self, run_id: str, state: str, reason: str) -> None:
-        status = self._hub.status(run_id) or {}
-        if status.get("state") not in TERMINAL:
+        written = (self._hub.status(run_id) or {}).get("state")
+        if written not in TERMINAL:
             self._say(run_id, state, reason)
-        log.info("is over: %s", status.get("state", state), extra={"run": run_id})
+        log.info("is over: %s", written if written in TERMINAL else state, extra={"run": run_id})
         self._over.add(run_id)
         self._times["ended"] = time.monotonic()
 

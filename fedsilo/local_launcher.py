@@ -100,7 +100,7 @@ class LocalLauncher:
             hours = record.deadline_seconds / 3600
             return self._over(run, record, "FAILED", f"the trainer ran over its deadline of {hours:g} h")
         if record.next_try > now:
-            return Job(run, "PENDING", f"{record.reason}; the next of {RETRIES + 1} tries begins in a moment")
+            return Job(run, "PENDING", record.reason)
         lock = self._lock(run)
         if lock is None:
             return Job(run, "RUNNING")
@@ -117,9 +117,9 @@ class LocalLauncher:
         if code == OVER or record.tries > RETRIES:
             return self._over(run, record, "FAILED", how)
         record.next_try = now + BACKOFF_SECONDS * 2 ** (record.tries - 1)
-        record.reason = how
+        record.reason = f"{how}; it is started again"
         self._write(run, record)
-        return Job(run, "PENDING", how)
+        return Job(run, "PENDING", record.reason)
 
     def _spawn(self, run: str, record: _Record, lock: int) -> None:
         """Start the trainer, which inherits the lock."""

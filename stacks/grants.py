@@ -5,7 +5,7 @@ hole or a fault. Here they can't differ.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -113,6 +113,22 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
         _list(hub, own if isinstance(party, Silo) else "runs/*"),
         denied(hub, party),
     ]
+
+
+def admitted_to_all(hub: Hub) -> list[Grant]:
+    """What the bucket admits every party of another account to: what their trainers, or their agents, may do.
+
+    The bucket's policy has room for one set of statements, not two; each role's own policy holds it to its part.
+    """
+    read, _ = broadcasts(hub)
+    everyones = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+    return [read, _list(hub, everyones, _RUNS.run_json, names.agent_key("*"))]
+
+
+def admitted(hub: Hub, party: Party) -> list[Grant]:
+    """What the bucket admits a party of another account to beside, again for trainer and agent together."""
+    own, *others = mail(hub, party)
+    return [replace(own, resources=[*own.resources, *sign_of_life(hub, party).resources]), *others]
 
 
 def _list(hub: Hub, *prefixes: str) -> Grant:

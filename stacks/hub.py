@@ -126,14 +126,10 @@ class HubStack(PartyStack):
         )
         acknowledge(bucket, _BUCKET_ACKNOWLEDGED)
         if self._foreign:
-            for grant in grants.broadcasts(self._hub):
+            for grant in grants.admitted_to_all(self._hub):
                 bucket.add_to_resource_policy(grant.for_accounts(self._roles(*self._foreign)))
-            agents = self._roles(*self._foreign, of=[names.agent_role])
-            bucket.add_to_resource_policy(grants.lists(self._hub).for_accounts(agents))
         for silo in self._foreign:
-            sign_of_life = grants.sign_of_life(self._hub, silo)
-            bucket.add_to_resource_policy(sign_of_life.for_accounts(self._roles(silo, of=[names.agent_role])))
-            for grant in grants.mail(self._hub, silo):
+            for grant in grants.admitted(self._hub, silo):
                 bucket.add_to_resource_policy(grant.for_accounts(self._roles(silo)))
 
     def _roles(self, *silos: Silo, of: Sequence[RoleName] = _BOTH) -> dict[str, list[str]]:
