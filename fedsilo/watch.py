@@ -88,6 +88,10 @@ class Story:
         answered, present = self.aggregator.answered, self.aggregator.present
         return [silo for silo in self.run.silos if silo in present and silo not in answered] if self.open else []
 
+    def able(self) -> int:
+        """How many silos can still answer a round: those that have not ended."""
+        return sum(not self.statuses[silo].over for silo in self.run.silos)
+
     def answer(self, party: str) -> str:
         """Whether a silo has answered the open round."""
         aggregator = self.aggregator
@@ -124,6 +128,10 @@ class Story:
             parts += [f"waiting for {show.members(awaited)}"] if (awaited := self.awaited()) else []
         elif self.state in _WAITING:
             parts.append(_WAITING[self.state])
+        if (able := self.able()) < self.run.quorum and not self.over:
+            parts.append(
+                f"only {able} silos are left of the quorum of {self.run.quorum}; fedsilo run abort {self.run.run}"
+            )
         return "  ".join(parts)
 
     def table(self) -> Table:
@@ -182,7 +190,7 @@ class _Lines:
     """The news of a run as lines: the run where its state or round changed, a party where it has something to say."""
 
     def __init__(self, run: Run) -> None:
-        self._shown: tuple[str, int] | None = None
+        self._shown: tuple[str, int, bool] | None = None
         self._notes: dict[str, str] = {}
 
     def news(self, story: Story) -> Iterator[str]:
@@ -193,7 +201,8 @@ class _Lines:
             if key and self._notes.get(silo) != key:
                 yield f"{silo}: {status.state}: {story.note(silo)}"
             self._notes[silo] = key
-        if self._shown != (story.state, story.round):
-            self._shown = (story.state, story.round)
+        shown = (story.state, story.round, story.able() < story.run.quorum)
+        if self._shown != shown:
+            self._shown = shown
             reason = story.aggregator.reason
             yield story.line() + (f"  {reason}" if reason else "")

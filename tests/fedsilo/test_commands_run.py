@@ -220,6 +220,15 @@ def test_show_tells_who_has_answered_who_is_late_and_who_was_refused(desk: Desk)
 # --- watch
 
 
+def test_a_run_that_can_not_reach_its_quorum_says_so(desk: Desk) -> None:
+    desk.begin("run-1", quorum=2)
+    desk.say("run-1", "aggregator", state="WAITING")
+    desk.say("run-1", "hungary", state="REFUSED", reason="policy.max_rounds")
+    assert "quorum of" not in desk.run("run", "show").stdout
+    desk.say("run-1", "cleveland", state="REFUSED", reason="policy.max_rounds")
+    assert "only 1 silos are left of the quorum of 2; fedsilo run abort run-1" in desk.run("run", "show").stdout
+
+
 def test_watch_follows_a_run_to_its_good_end(desk: Desk) -> None:
     desk.begin("run-1", rounds=2)
     everyone = list(SILOS)
