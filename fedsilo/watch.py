@@ -32,6 +32,8 @@ SILENT_SECONDS = 60.0
 FAILURES = 10
 """How many times in a row AWS may not answer before a watcher gives up; some minutes."""
 
+_BAD = ("FAILED", "REFUSED", "ABORTED")
+
 _WAITING = {
     REQUESTED: "waiting for the aggregator's agent to answer; `fedsilo silo list` shows whether it is there",
     "QUEUED": "waiting for an earlier run of the aggregator to end",
@@ -89,8 +91,8 @@ class Story:
         return [silo for silo in self.run.silos if silo in present and silo not in answered] if self.open else []
 
     def able(self) -> int:
-        """How many silos can still answer a round: those that have not ended."""
-        return sum(not self.statuses[silo].over for silo in self.run.silos)
+        """How many silos have not ended badly."""
+        return sum(self.statuses[silo].state not in _BAD for silo in self.run.silos)
 
     def answer(self, party: str) -> str:
         """Whether a silo has answered the open round."""

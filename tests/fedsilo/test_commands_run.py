@@ -224,9 +224,11 @@ def test_a_run_that_can_not_reach_its_quorum_says_so(desk: Desk) -> None:
     desk.begin("run-1", quorum=2)
     desk.say("run-1", "aggregator", state="WAITING")
     desk.say("run-1", "hungary", state="REFUSED", reason="policy.max_rounds")
-    assert "quorum of" not in desk.run("run", "show").stdout
+    assert "quorum is" not in desk.run("run", "show").stdout
     desk.say("run-1", "cleveland", state="REFUSED", reason="policy.max_rounds")
-    assert "only 1 silos are left of the quorum of 2; fedsilo run abort run-1" in desk.run("run", "show").stdout
+    assert "only 1 silos left, the quorum is 2: fedsilo run abort run-1" in desk.run("run", "show").stdout
+    desk.say("run-1", "cleveland", state="FINISHED")
+    assert "quorum is" not in desk.run("run", "show").stdout
 
 
 def test_watch_follows_a_run_to_its_good_end(desk: Desk) -> None:
