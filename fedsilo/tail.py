@@ -7,9 +7,6 @@ from fedsilo.words import plain
 LINE_LIMIT = 4000
 """Characters of a line that are shown."""
 
-OVERLAP = 4096
-"""Bytes before what is new by which it is found, once the log's beginning was cut off."""
-
 PROBE = 16
 """The shortest end of what was shown that is known again."""
 
@@ -34,8 +31,6 @@ def _shown(seen: bytes, body: bytes) -> int:
     """How many bytes at the beginning of ``body`` were shown before: it may have lost its beginning since."""
     if body.startswith(seen):
         return len(seen)
-    if (found := body.rfind(seen[-OVERLAP:])) >= 0:
-        return found + len(seen[-OVERLAP:])
     at = seen.find(body[:PROBE])
     while at >= 0 and not body.startswith(seen[at:]):
         at = seen.find(body[:PROBE], at + 1)
