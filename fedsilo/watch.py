@@ -131,9 +131,7 @@ class Story:
         elif self.state in _WAITING:
             parts.append(_WAITING[self.state])
         if (able := self.able()) < self.run.quorum and not self.over:
-            parts.append(
-                f"only {able} silos are left of the quorum of {self.run.quorum}; fedsilo run abort {self.run.run}"
-            )
+            parts.append(f"only {able} silos left, the quorum is {self.run.quorum}: fedsilo run abort {self.run.run}")
         return "  ".join(parts)
 
     def table(self) -> Table:
