@@ -12,22 +12,35 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from boto3.exceptions import Boto3Error, S3UploadFailedError
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
 
 from fedsilo.errors import AccessError, HubError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sts import STSClient
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 """Longer than SQS's longest long poll, 20 s."""
 ATTEMPTS = 8
+OPERATOR_ATTEMPTS = 3
+"""For a person who waits at a terminal: a broken connection is said within seconds."""
 POOL_CONNECTIONS = 16
 """Enough for the parallel parts of one large mail beside the other threads of a party."""
 
-_DENIED = {"AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation"}
+DENIED = {"AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation"}
 _STALE = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"}
 
 
@@ -46,12 +59,16 @@ def config(attempts: int = ATTEMPTS) -> Config:
     )
 
 
-def s3(region: str) -> "S3Client":
-    return boto3.client("s3", region_name=region, config=config())
+def s3(region: str, attempts: int = ATTEMPTS) -> "S3Client":
+    return boto3.client("s3", region_name=region, config=config(attempts))
 
 
-def sqs(region: str) -> "SQSClient":
-    return boto3.client("sqs", region_name=region, config=config())
+def sqs(region: str, attempts: int = ATTEMPTS) -> "SQSClient":
+    return boto3.client("sqs", region_name=region, config=config(attempts))
+
+
+def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
+    return boto3.client("sts", region_name=region, config=config(attempts))
 
 
 @contextmanager
@@ -65,25 +82,29 @@ def explained(who: str, doing: str, missing: str) -> Iterator[None]:
         yield
     except NoCredentialsError as error:
         raise AccessError(
-            f"{who} found no AWS credentials for {doing}; set AWS_PROFILE, or give the pod its role"
+            f"{who} found no AWS credentials to {doing}; set AWS_PROFILE, or give the pod its role"
         ) from error
+    except (
+        CredentialRetrievalError, PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError,
+    ) as error:  # fmt: skip
+        raise AccessError(f"{who} has no valid AWS credentials to {doing}: {error}; renew them") from error
     except NoRegionError as error:
-        raise AccessError(f"{who} has no AWS Region for {doing}; set AWS_REGION") from error
+        raise AccessError(f"{who} has no AWS Region to {doing}; set AWS_REGION") from error
     except (ClientError, S3UploadFailedError) as error:
         # boto3's upload of a file hides AWS's answer one step down.
         answer = error if isinstance(error, ClientError) else error.__context__
         response: Any = answer.response if isinstance(answer, ClientError) else {}
         code = str(response.get("Error", {}).get("Code", "unknown"))
         status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in _DENIED:
+        if code in DENIED:
             raise AccessError(
                 f"access denied: {who} may not {doing}; check the role's policy and that {missing}"
             ) from error
         if code in _STALE:
-            raise AccessError(f"{who}: AWS does not accept the credentials ({code}) for {doing}; renew them") from error
+            raise AccessError(f"{who}: AWS does not accept the credentials ({code}) to {doing}; renew them") from error
         if "NoSuchBucket" in code or "NonExistentQueue" in code or "QueueDoesNotExist" in code or status == 404:
             raise HubError(f"not found: {doing} by {who}; check that {missing}") from error
-        tries = f", after {ATTEMPTS} tries" if status >= 500 else ""
-        raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}{tries}") from error
+        tries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
+        raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}, tries: {tries}") from error
     except (BotoCoreError, Boto3Error) as error:
         raise HubError(f"AWS could not be reached for {doing} by {who}: {error}") from error

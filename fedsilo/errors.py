@@ -12,6 +12,14 @@ class SpecError(FedsiloError):
     """federation.yaml, run.json or a hyperparameter is not valid. One line a problem."""
 
 
+class UsageError(FedsiloError):
+    """A command's arguments ask for what there can't be. One line a problem."""
+
+
+class NotFoundError(FedsiloError):
+    """There is no such run, or a party has not written what is asked for."""
+
+
 class HubError(FedsiloError):
     """A queue or the bucket of the hub is missing, or does not answer in time."""
 
@@ -35,6 +43,10 @@ class RefusedError(FedsiloError):
 
 class RunError(FedsiloError):
     """A run can't go on: no quorum, aborted, or no word from the aggregator."""
+
+
+class LauncherError(FedsiloError):
+    """A trainer's job can't be made, looked at or removed. The message names what was asked of whom."""
 
 
 class StoppedError(BaseException):

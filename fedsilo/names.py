@@ -39,8 +39,10 @@ AGENT = "agent"
 TRAINER = "trainer"
 """The trainers' service account, and the suspended CronJob that is their template."""
 
-AGENT_PORT = 8080
-"""Where the agent answers ``/alive`` and ``/ready``."""
+
+def is_run(text: str) -> bool:
+    """Whether the text can be a run's id."""
+    return re.fullmatch(RUN_PATTERN, text) is not None
 
 
 def stack(federation: str, *parts: str) -> str:
@@ -105,6 +107,11 @@ def hub_key_alias(federation: str) -> str:
 def experiment(federation: str, rank: int) -> str:
     """The SageMaker experiment of a party: rank 0 is the aggregator, a silo's rank is its place in the spec from 1."""
     return f"{federation}-server" if rank == 0 else f"{federation}-client-{rank}"
+
+
+def agent_key(party: str) -> str:
+    """The object in the mail bucket in which a party's agent says that it is there, and what it does."""
+    return f"agents/{party}.json"
 
 
 def bucket_arn(bucket: str, key: str | None = None) -> str:

@@ -1,19 +1,41 @@
-"""The record of a run, read back from its ledger and from SageMaker: what a reader may know of it."""
+"""The record of a run, read back from its ledger and from SageMaker: what a reader may know of it.
 
-import json
+What parties wrote is not trusted: objects are read up to a limit, and what is malformed is left out.
+"""
+
 import statistics
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeVar
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fedsilo import aws, names
-from fedsilo.run import Run
+from fedsilo.errors import NotFoundError, SpecError
+from fedsilo.run import RUN_JSON_BYTES, Run, time_in_id
+from fedsilo.words import Agent, Status, json_object, number
 
-TERMINAL = ("FINISHED", "FAILED", "REFUSED")
-"""The states of a party whose part is over."""
+STATUS_BYTES = 2**20
+METRICS_BYTES = 64 * 2**20
+"""500 rounds of 100 silos take a quarter of this."""
+LOG_BYTES = 4 * 2**20
+"""How much of the end of a log is read."""
+
+_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
+"""What S3 says where an object is there that must not be."""
+
+_EVER = datetime.min.replace(tzinfo=UTC)
+"""Before all runs; where those are listed whose run.json can't be read."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 @dataclass(frozen=True)
@@ -26,10 +48,12 @@ class Record:
 
     def opened(self) -> list[float]:
         """When each round was opened, in seconds since the epoch, round 0 first."""
-        times: dict[int, float] = {}
+        times: dict[float, float] = {}
         for line in self.lines.get(names.AGGREGATOR, []):
             if line.get("kind") == "event" and line.get("name") == "opened":
-                times.setdefault(line["round"], line["time"])
+                round_idx, time = number(line.get("round")), number(line.get("time"))
+                if round_idx is not None and time is not None:
+                    times.setdefault(round_idx, time)
         return [times[round_idx] for round_idx in sorted(times)]
 
     @property
@@ -46,49 +70,228 @@ class Record:
         """The last value of a metric of the global model: over all silos, or of one."""
         for line in reversed(self.lines.get(names.AGGREGATOR, [])):
             if line.get("kind") == "metric" and line.get("name") == name and line.get("silo") == silo:
-                return float(line["value"])
+                value = number(line.get("value"))
+                if value is not None:
+                    return value
         return None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A run as ``run list`` finds it: ``run`` is None, and ``problem`` says why, where run.json can't be read."""
+
+    id: str
+    run: Run | None
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An object as it was read. ``age_seconds`` is since it was written, by the clock of S3 alone."""
+
+    body: bytes
+    etag: str
+    modified: datetime
+    age_seconds: float
 
 
 class Reader:
     """Reads ledgers from a federation's mail bucket, and begins them."""
 
-    def __init__(self, federation: str, account: str, region: str) -> None:
-        self._bucket = names.mail_bucket(federation, account, region)
-        self._s3 = aws.s3(region)
-        self._missing = f"stack {federation}-hub is deployed in {region}"
+    def __init__(self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS) -> None:
+        self.bucket = names.mail_bucket(federation, account, region)
+        self._federation = federation
+        self._s3 = aws.s3(region, attempts)
+        self._missing = f"stack {names.stack(federation, 'hub')} is deployed in {region}"
 
-    def put_run(self, run: Run) -> None:
-        """Write ``run.json``, which is how a run begins."""
-        with aws.explained("the operator", f"write {self._bucket}/{run.keys.run_json}", self._missing):
-            self._s3.put_object(Bucket=self._bucket, Key=run.keys.run_json, Body=run.model_dump_json().encode())
+    # --- runs
+
+    def put_run(self, run: Run) -> tuple[Run, bytes]:
+        """Write ``run.json``, which is how a run begins; never over another one.
+
+        Returns the run and its bytes as they are in the bucket: where the same run is there already, that one. Raises
+        ``SpecError`` naming what differs where the run that is there is another.
+        """
+        key, body = run.keys.run_json, run.model_dump_json().encode()
+        with self._explained(f"write {self.bucket}/{key}"):
+            try:
+                self._s3.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _THERE:
+                    raise
+            else:
+                return run, body
+        there, body = self.run(run.run)
+        if differences := list(_differences(there, run)):
+            raise SpecError(f"run {run.run} exists already and is another:\n" + "\n".join(differences))
+        return there, body
+
+    def may_write(self, run_id: str) -> bool:
+        """Whether ``put_run`` is allowed: asks to write the run's run.json anew if it is not there, and it is."""
+        key = names.RunKeys(run_id).run_json
+        with self._explained(f"write {self.bucket}/{key}"):
+            body = self._get(key, RUN_JSON_BYTES)
+            try:
+                self._s3.put_object(Bucket=self.bucket, Key=key, Body=body or b"", IfNoneMatch="*")
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code not in (*_THERE, *aws.DENIED):
+                    raise
+                return code in _THERE
+        return True
+
+    def run(self, run_id: str) -> tuple[Run, bytes]:
+        """The run and the bytes of its run.json. Raises ``NotFoundError``, or ``SpecError`` where it is malformed."""
+        body = self._get(names.RunKeys(run_id).run_json, RUN_JSON_BYTES)
+        if body is None:
+            raise NotFoundError(
+                f"no run {run_id} in federation {self._federation}; `fedsilo run list` shows those there are"
+            )
+        try:
+            return Run.parse(body), body
+        except SpecError as error:
+            raise SpecError(f"{self.bucket}/{names.RunKeys(run_id).run_json}: {error}") from error
+
+    def run_ids(self) -> list[str]:
+        """The ids below ``runs/``. A party can make one up; only one with a run.json is a run."""
+        with self._explained(f"list {self.bucket}/runs/"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.bucket, Prefix="runs/", Delimiter="/"
+            )
+            prefixes = [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", [])]
+        return [found for found in (prefix.split("/")[1] for prefix in prefixes) if names.is_run(found)]
+
+    def newest(self) -> Iterator[Entry]:
+        """The runs, the newest first, read as they are asked for, a batch at a time.
+
+        An id that ``new_id`` made tells its time. Of the others run.json is read first, for the time in it.
+        """
+        times = {found: time_in_id(found) for found in self.run_ids()}
+        dated = {found: time for found, time in times.items() if time is not None}
+        entries = {entry.id: entry for entry in self._entries(found for found in times if found not in dated)}
+        dated |= {found: entry.run.created if entry.run else _EVER for found, entry in entries.items()}
+        order = sorted(dated, key=lambda found: (dated[found], found), reverse=True)
+        for start in range(0, len(order), aws.POOL_CONNECTIONS):
+            batch = order[start : start + aws.POOL_CONNECTIONS]
+            read = {entry.id: entry for entry in self._entries(found for found in batch if found not in entries)}
+            for found in batch:
+                if entry := entries.get(found) or read.get(found):
+                    yield entry
+
+    def _entries(self, ids: Iterable[str]) -> list[Entry]:
+        return [entry for entry in self._parallel(self._entry, ids) if entry is not None]
+
+    def _entry(self, run_id: str) -> Entry | None:
+        try:
+            return Entry(run_id, self.run(run_id)[0])
+        except NotFoundError:
+            return None
+        except SpecError as error:
+            return Entry(run_id, None, str(error))
+
+    # --- what parties wrote
+
+    def all_words(self, run: Run) -> dict[str, Status]:
+        """The status of every party, safe to show; of one that has said nothing, the empty one."""
+        return dict(zip(parties(run), self._parallel(lambda p: self.word(run, p), parties(run)), strict=True))
+
+    def word(self, run: Run, party: str) -> Status:
+        """The status of one party."""
+        found = self._find(run.keys.status(party), STATUS_BYTES)
+        return Status() if found is None else Status.of(found.body, found.age_seconds)
 
     def statuses(self, run: Run) -> dict[str, dict[str, Any]]:
-        """``status.json`` of every party that has one."""
-        found = {party: self._get(run.keys.status(party)) for party in _parties(run)}
-        return {party: json.loads(body) for party, body in found.items() if body is not None}
+        """``status.json`` of every party that has one, as it was written."""
+        found = self._parallel(lambda party: self._get(run.keys.status(party), STATUS_BYTES), parties(run))
+        return {party: json_object(body) for party, body in zip(parties(run), found, strict=True) if body is not None}
 
     def record(self, run: Run) -> Record:
-        """Everything the ledger holds of the run."""
-        lines = {}
-        for party in _parties(run):
-            body = self._get(run.keys.metrics(party))
-            if body is not None:
-                lines[party] = [json.loads(line) for line in body.splitlines()]
+        """Everything the ledger holds of the run. A line that is no JSON object is an empty one."""
+        found = self._parallel(lambda party: self._get(run.keys.metrics(party), METRICS_BYTES), parties(run))
+        bodies = zip(parties(run), found, strict=True)
+        lines = {party: [json_object(line) for line in body.splitlines()] for party, body in bodies if body is not None}
         return Record(run, self.statuses(run), lines)
+
+    def log(self, run: Run, party: str) -> bytes | None:
+        """The end of the party's log, or None where it has written none."""
+        found = self._find(run.keys.log(party), LOG_BYTES, of_its_end=True)
+        return None if found is None else found.body
+
+    def agents(self, parties: Iterable[str]) -> list[Agent]:
+        """What the parties' agents last said of themselves."""
+
+        def one(party: str) -> Agent:
+            found = self._find(names.agent_key(party), STATUS_BYTES)
+            return Agent(party) if found is None else Agent.of(party, found.body, found.modified, found.age_seconds)
+
+        return self._parallel(one, parties)
 
     def model(self, run: Run, party: str = names.AGGREGATOR) -> bytes | None:
         """The party's ``model.safetensors``, or None where it has published none."""
-        return self._get(run.keys.model(party))
+        return self._get(run.keys.model(party), None)
 
-    def _get(self, key: str) -> bytes | None:
-        with aws.explained("the reader", f"read {self._bucket}/{key}", self._missing):
+    def download_model(self, run: Run, party: str, to: Path) -> int | None:
+        """Write the party's model to a file, a part at a time. Returns its size, or None where there is no model.
+
+        The file is there when it is complete, and not before.
+        """
+        key = run.keys.model(party)
+        part = to.with_name(to.name + ".part")
+        with self._explained(f"read {self.bucket}/{key}"):
+            answer = self._answer(key)
+            if answer is None:
+                return None
             try:
-                return self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
-            except ClientError as error:
-                if error.response["Error"]["Code"] == "NoSuchKey":
-                    return None
-                raise
+                with part.open("wb") as file:
+                    for chunk in answer["Body"].iter_chunks(2**20):
+                        file.write(chunk)
+                part.replace(to)
+            finally:
+                part.unlink(missing_ok=True)
+        return int(answer["ContentLength"])
+
+    # --- objects
+
+    def _get(self, key: str, limit: int | None) -> bytes | None:
+        found = self._find(key, limit)
+        return None if found is None else found.body
+
+    def _find(self, key: str, limit: int | None, *, of_its_end: bool = False) -> _Found | None:
+        """The object, at most ``limit`` bytes of it, or None where there is none."""
+        with self._explained(f"read {self.bucket}/{key}"):
+            answer = self._answer(key, **({"Range": f"bytes=-{limit}"} if of_its_end else {}))
+            if answer is None:
+                return None
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            modified = answer["LastModified"]
+            return _Found(
+                answer["Body"].read(limit), answer["ETag"], modified, max(0.0, (now - modified).total_seconds())
+            )
+
+    def _answer(self, key: str, **more: str) -> Any:
+        try:
+            return self._s3.get_object(Bucket=self.bucket, Key=key, **more)  # type: ignore[arg-type]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidRange":  # of an empty object
+                return self._s3.get_object(Bucket=self.bucket, Key=key)
+            # Who may list some prefixes only is told "denied" of an object that is not there.
+            if code == "NoSuchKey" or (code in aws.DENIED and not self._is_there(key)):
+                return None
+            raise
+
+    def _is_there(self, key: str) -> bool:
+        found = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        return any(entry["Key"] == key for entry in found.get("Contents", []))
+
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        return aws.explained("the operator", doing, self._missing)
+
+    def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
+        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+            return list(pool.map(read, keys))
 
 
 def experiments(record: Record, region: str) -> list[str]:
@@ -98,7 +301,7 @@ def experiments(record: Record, region: str) -> list[str]:
     """
     sagemaker = boto3.client("sagemaker", region_name=region, config=aws.config())
     found = []
-    for party in _parties(record.run):
+    for party in parties(record.run):
         name = record.statuses.get(party, {}).get("experiment", "")
         try:
             sagemaker.describe_trial_component(TrialComponentName=f"{name}-{record.run.run}")
@@ -108,5 +311,19 @@ def experiments(record: Record, region: str) -> list[str]:
     return found
 
 
-def _parties(run: Run) -> list[str]:
+def parties(run: Run) -> list[str]:
+    """The parties of the run, the aggregator first."""
     return [names.AGGREGATOR, *run.silos]
+
+
+def _differences(there: Run, asked: Run) -> Iterator[str]:
+    """What differs between two runs of one id, but when they were created."""
+    ours, theirs = asked.model_dump(exclude={"created"}), there.model_dump(exclude={"created"})
+    for field in ours:
+        if field == "hyperparameters":
+            for key in sorted({*ours[field], *theirs[field]}):
+                one, other = theirs[field].get(key), ours[field].get(key)
+                if one != other:
+                    yield f"  hyperparameters.{key}: {one} there, {other} asked for"
+        elif ours[field] != theirs[field]:
+            yield f"  {field}: {theirs[field]} there, {ours[field]} asked for"

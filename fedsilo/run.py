@@ -1,14 +1,21 @@
 """A run: one federated training, as the operator asked for it in ``run.json``."""
 
+import hashlib
 import json
+import re
 import secrets
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from fedsilo import names, workload
+from fedsilo import aws, names, workload
+from fedsilo.defaults import DEADLINE_SECONDS, JOIN_SECONDS, ROUNDS
 from fedsilo.errors import SpecError
+from fedsilo.settings import Settings
+
+RUN_JSON_BYTES = 2**20
 
 Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 
@@ -16,6 +23,15 @@ Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 def new_id(federation: str) -> str:
     """An id that sorts by time: ``heart-20261122-081500-3f``, in UTC."""
     return f"{federation}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(1)}"
+
+
+def time_in_id(run: str) -> datetime | None:
+    """When a run of such an id was made; None of an id that the operator chose."""
+    found = re.search(r"-([0-9]{8}-[0-9]{6})-[0-9a-f]{2}$", run)
+    try:
+        return datetime.strptime(f"{found[1]}Z", "%Y%m%d-%H%M%S%z") if found else None
+    except ValueError:
+        return None
 
 
 class Run(BaseModel):
@@ -39,7 +55,7 @@ class Run(BaseModel):
     """How long a round may stay open. A silo that misses it is waited for again once it is back."""
     join_seconds: Annotated[float, Field(gt=0, le=7 * 86400)]
     """How long the aggregator waits for silos before round 0, and a silo for the aggregator at any time."""
-    created: datetime
+    created: AwareDatetime
 
     @model_validator(mode="after")
     def _consistent(self) -> "Run":
@@ -75,6 +91,59 @@ class Run(BaseModel):
     @property
     def keys(self) -> names.RunKeys:
         return names.RunKeys(self.run)
+
+
+def plan(
+    federation: str,
+    task: str,
+    silos: Sequence[str],
+    *,
+    chosen: Mapping[str, str],
+    rounds: int = ROUNDS,
+    seed: int = 0,
+    quorum: int | None = None,
+    deadline_seconds: float = DEADLINE_SECONDS,
+    run_id: str | None = None,
+) -> Run:
+    """A run of the workload ``task`` from now, with ``chosen`` hyperparameters and the others' defaults.
+
+    Raises ``SpecError`` with a line for every problem.
+    """
+    return Run.checked(
+        {
+            "run": run_id or new_id(federation),
+            "federation": federation,
+            "workload": task,
+            "silos": list(silos),
+            "rounds": rounds,
+            "hyperparameters": workload.hyperparameters(task, chosen),
+            "seed": seed,
+            "quorum": majority(len(silos)) if quorum is None else quorum,
+            "deadline_seconds": deadline_seconds,
+            "join_seconds": max(JOIN_SECONDS, deadline_seconds),
+            "created": datetime.now(UTC),
+        }
+    )
+
+
+def fetch(settings: Settings, run_id: str, sha256: str | None = None) -> Run:
+    """The run as the operator wrote it, for the party of ``settings``.
+
+    Raises ``SpecError`` where it is not valid, not for this party, or not what ``sha256`` (in hexadecimal) says.
+    """
+    key = names.RunKeys(run_id).run_json
+    with aws.explained(settings.role, f"read {settings.bucket}/{key}", f"run {run_id} was started in this federation"):
+        body = aws.s3(settings.hub_region).get_object(Bucket=settings.bucket, Key=key)["Body"].read(RUN_JSON_BYTES + 1)
+    if len(body) > RUN_JSON_BYTES:
+        raise SpecError(f"run.json of {run_id} is larger than {RUN_JSON_BYTES:,} bytes")
+    if sha256 and (found := hashlib.sha256(body).hexdigest()) != sha256:
+        raise SpecError(f"run.json of {run_id} has SHA-256 {found[:16]}…, and the request says {sha256[:16]}…")
+    run = Run.parse(body)
+    if (run.run, run.federation) != (run_id, settings.federation):
+        raise SpecError(f"run.json of {run_id} is of run {run.run} in federation {run.federation}")
+    if settings.party != names.AGGREGATOR:
+        run.rank(settings.party)
+    return run
 
 
 def majority(silos: int) -> int:

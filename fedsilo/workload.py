@@ -5,12 +5,14 @@ configuration format, whose section ``train_args`` holds every hyperparameter wi
 knows a workload by name.
 """
 
+import copy
 import importlib
 import importlib.resources
 import re
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import yaml
@@ -77,6 +79,11 @@ def available() -> list[str]:
 
 def configuration(name: str) -> dict[str, dict[str, Any]]:
     """The sections of the workload's ``fedml_config.yaml``. Raises ``SpecError`` for an unknown workload."""
+    return copy.deepcopy(_configuration(name))
+
+
+@cache
+def _configuration(name: str) -> dict[str, dict[str, Any]]:
     if name not in available():
         raise SpecError(f"workload: {name!r} is not one of {', '.join(available())}")
     path = importlib.resources.files("workloads").joinpath(name).joinpath("config").joinpath("fedml_config.yaml")

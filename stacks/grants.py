@@ -5,7 +5,7 @@ hole or a fault. Here they can't differ.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -110,14 +110,34 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
     own = f"{_RUNS.party(party.name)}*"
     return [
         Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(own)),
-        _list(hub, own if isinstance(party, Silo) else None),
+        _list(hub, *([own] if isinstance(party, Silo) else [])),
         denied(hub, party),
     ]
 
 
-def _list(hub: Hub, prefix: str | None = None) -> Grant:
-    """Listing what begins so. Only with all of the bucket does S3 tell a missing object (404) from a forbidden one."""
-    conditions = {"StringLike": {"s3:prefix": prefix}} if prefix else {}
+def admitted_to_all(hub: Hub) -> list[Grant]:
+    """What the bucket admits every party of another account to: what their trainers, or their agents, may do.
+
+    The bucket's policy has room for one set of statements, not two; each role's own policy holds it to its part.
+    """
+    read, _ = broadcasts(hub)
+    everyones = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+    return [read, _list(hub, everyones, _RUNS.run_json, names.agent_key("*"))]
+
+
+def admitted(hub: Hub, party: Party) -> list[Grant]:
+    """What the bucket admits a party of another account to beside, again for trainer and agent together."""
+    own, *others = mail(hub, party)
+    return [replace(own, resources=[*own.resources, *sign_of_life(hub, party).resources]), *others]
+
+
+def _list(hub: Hub, *prefixes: str) -> Grant:
+    """Listing what begins with one of the prefixes, or everything.
+
+    Only with all of the bucket does S3 tell a missing object (404) from a forbidden one.
+    """
+    condition = prefixes[0] if len(prefixes) == 1 else [*prefixes]
+    conditions = {"StringLike": {"s3:prefix": condition}} if prefixes else {}
     return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], conditions)
 
 
@@ -127,13 +147,28 @@ def denied(hub: Hub, party: Party) -> Grant:
 
 
 def agents_mail(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do in the mail bucket: read run.json, report how its part of the run goes."""
-    status, log, metrics = _RUNS.status(party.name), _RUNS.log(party.name), _RUNS.metrics(party.name)
+    """What a party's agent may do in the mail bucket: read run.json, report how its part of the run goes.
+
+    It lists a key before it reads it, because one that is not there can't be told from a denied one else.
+    """
+    status, log = _RUNS.status(party.name), _RUNS.log(party.name)
     return [
-        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status, log, metrics)),
+        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status)),
         Grant(("s3:PutObject",), hub.mail(status, log)),
+        _list(hub, status),
+        sign_of_life(hub, party),
         denied(hub, party),
     ]
+
+
+def sign_of_life(hub: Hub, party: Party) -> Grant:
+    """Saying that the party's agent is there, and reading what it said last."""
+    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(names.agent_key(party.name)))
+
+
+def lists(hub: Hub) -> Grant:
+    """What every agent may list: which runs and agents there are."""
+    return _list(hub, _RUNS.run_json, names.agent_key("*"))
 
 
 def notices(hub: Hub, party: Party) -> list[Grant]:
@@ -146,8 +181,9 @@ def notices(hub: Hub, party: Party) -> list[Grant]:
 
 
 def requests(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do with queues: receive from its own control queue."""
-    return [Grant((*_RECEIVE, *_FIND_QUEUE), [hub.control_queue(party.name)])]
+    """What a party's agent may do with queues: receive requests, and take away the notices of runs that are over."""
+    queues = [hub.control_queue(party.name), hub.data_queue(party.name)]
+    return [Grant((*_RECEIVE, *_FIND_QUEUE), queues)]
 
 
 def hub_key(hub: Hub) -> list[Grant]:
@@ -196,10 +232,13 @@ def own_data(bucket: str, key_arn: str) -> list[Grant]:
 
 
 def operator(hub: Hub) -> list[Grant]:
-    """What whoever runs the federation may do: write run.json, read the ledgers, send requests to the agents."""
+    """What whoever runs the federation may do: write run.json, read the ledgers, send requests to the agents.
+
+    Listing is what tells an object that is not there from one that may not be read.
+    """
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
     return [
-        Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*")),
+        Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*", names.agent_key("*"))),
         Grant(("s3:PutObject",), hub.mail(_RUNS.run_json)),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
         _list(hub),

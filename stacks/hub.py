@@ -117,10 +117,10 @@ class HubStack(PartyStack):
         )
         acknowledge(bucket, _BUCKET_ACKNOWLEDGED)
         if self._foreign:
-            for grant in grants.broadcasts(self._hub):
+            for grant in grants.admitted_to_all(self._hub):
                 bucket.add_to_resource_policy(grant.for_accounts(self._roles(*self._foreign)))
         for silo in self._foreign:
-            for grant in grants.mail(self._hub, silo):
+            for grant in grants.admitted(self._hub, silo):
                 bucket.add_to_resource_policy(grant.for_accounts(self._roles(silo)))
 
     def _roles(self, *silos: Silo, of: Sequence[RoleName] = _BOTH) -> dict[str, list[str]]:

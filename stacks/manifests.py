@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedsilo import names
+from fedsilo.alive import Sign
+from fedsilo.launcher import OVER, RETRIES
 from fedsilo.spec import SERVICE_CIDR, Compute, Party
 
 Manifest = dict[str, Any]
@@ -15,6 +17,19 @@ _AGENT_RESOURCES = {"cpu": "100m", "memory": "256Mi"}
 
 _SCRATCH = "4Gi"
 """What a trainer may write below HOME and TMPDIR, together twice this: FedML's logs, and mail on its way."""
+
+_POLICY_FOLDER = "/etc/fedsilo"
+
+_WHAT_FAILURES_MEAN = [
+    # Another try would end the same way.
+    {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": names.TRAINER, "operator": "In", "values": [OVER]},
+    },
+    # Evicted or preempted, or its node was drained: no fault of the trainer's.
+    {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+]
+"""All other failures count as one of the tries."""
 
 _KEEP_FINISHED_JOBS = 24 * 3600
 """Seconds that a finished Job stays, so that the agent, or a person, can still see how it ended."""
@@ -105,8 +120,8 @@ def agent_rbac() -> list[Manifest]:
     """The agent makes, watches and removes Jobs from the trainer's template, and reads their pods and logs."""
     rules = [
         {"apiGroups": ["batch"], "resources": ["cronjobs"], "resourceNames": [names.TRAINER], "verbs": ["get"]},
-        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "get", "list", "watch", "delete"]},
-        {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+        {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "list", "watch", "delete"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
     ]
     subject = {"kind": "ServiceAccount", "name": names.AGENT, "namespace": names.NAMESPACE}
@@ -158,15 +173,18 @@ def config_maps(party: Party, settings: Mapping[str, str]) -> list[Manifest]:
 
 def agent(image: str) -> Manifest:
     """The agent's Deployment: one replica, because it alone answers for the party."""
-    probe = {"port": names.AGENT_PORT, "scheme": "HTTP"}
     container = {
         **_container("agent", image, ["fedsilo", "agent"]),
         "resources": {"requests": _AGENT_RESOURCES, "limits": {"memory": _AGENT_RESOURCES["memory"]}},
-        "ports": [{"name": "probes", "containerPort": names.AGENT_PORT}],
-        "livenessProbe": {"httpGet": {"path": "/alive", **probe}, "periodSeconds": 30, "failureThreshold": 4},
-        "readinessProbe": {"httpGet": {"path": "/ready", **probe}, "periodSeconds": 30},
+        "livenessProbe": _probe(Sign.ALIVE, period=300),
+        "readinessProbe": _probe(Sign.READY, period=120),
     }
-    container["volumeMounts"] = [*container["volumeMounts"], {"name": "policy", "mountPath": "/etc/fedsilo"}]
+    container["env"] = [
+        *container["env"],
+        {"name": "FEDSILO_LAUNCHER", "value": "kubernetes"},
+        {"name": "FEDSILO_POLICY_FILE", "value": f"{_POLICY_FOLDER}/policy.json"},
+    ]
+    container["volumeMounts"] = [*container["volumeMounts"], {"name": "policy", "mountPath": _POLICY_FOLDER}]
     pod = _pod(names.AGENT, container, scratch="256Mi")
     pod["automountServiceAccountToken"] = True
     pod["volumes"] = [*pod["volumes"], {"name": "policy", "configMap": {"name": "policy"}}]
@@ -182,6 +200,12 @@ def agent(image: str) -> Manifest:
             "template": {"metadata": {"labels": labels}, "spec": pod},
         },
     )
+
+
+def _probe(sign: Sign, *, period: int) -> Manifest:
+    """A process of 0.2 CPU seconds that looks at a file; so it comes seldom, and nothing has to listen."""
+    command = ["fedsilo", "agent", "--probe", sign.value]
+    return {"exec": {"command": command}, "initialDelaySeconds": 10, "periodSeconds": period, "timeoutSeconds": 10}
 
 
 def trainer(image: str, party: Party) -> Manifest:
@@ -201,7 +225,8 @@ def trainer(image: str, party: Party) -> Manifest:
     if compute.gpu:
         pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
     job = {
-        "backoffLimit": 3,
+        "backoffLimit": RETRIES,
+        "podFailurePolicy": {"rules": _WHAT_FAILURES_MEAN},
         "activeDeadlineSeconds": int(party.policy.max_hours * 3600),
         "ttlSecondsAfterFinished": _KEEP_FINISHED_JOBS,
         "template": {"metadata": {"labels": {"app.kubernetes.io/name": names.TRAINER}}, "spec": pod},

@@ -88,6 +88,7 @@ class WorkloadStack(PartyStack):
     def _agents_grants(self) -> list[grants.Grant]:
         return [
             *grants.agents_mail(self._hub, self.party),
+            grants.lists(self._hub),
             *grants.requests(self._hub, self.party),
             *grants.hub_key(self._hub),
         ]

@@ -12,8 +12,8 @@ import torch
 from safetensors.torch import save
 
 from fedsilo import aws, names
+from fedsilo.launcher import OVER
 from fedsilo.mail import Mailbox, Notice
-from fedsilo.trainer import OVER
 from tests.faulty_proxy import FaultyProxy
 from tests.federations import HOSPITALS, RunningFederation, assert_same_model
 

@@ -134,21 +134,33 @@ def roles(synthesized: Synthesized) -> Iterator[Who]:
 
 def may_touch_object(who: Who, action: str, key: str) -> bool:
     """What the design says of objects: a party writes below its own prefix and reads what is addressed to it."""
+    read, write = action == "GetObject", action in WRITES
+    if key.startswith("agents/"):
+        itself = who.role == "agent" and key == names.agent_key(who.party.name)
+        return (read and (itself or who.role == "operator")) or (action == "PutObject" and itself)
     _, _, *rest = key.split("/")
     own = rest[0] == who.party.name
-    read, write = action == "GetObject", action in WRITES
     if who.role == "operator":
         return read or (action == "PutObject" and rest == ["run.json"])
     if rest == ["run.json"]:
         return read
     if who.role == "agent":
         reported = rest[1:] in (["status.json"], ["log.txt"])
-        return own and ((read and (reported or rest[1:] == ["metrics.jsonl"])) or (action == "PutObject" and reported))
+        return own and ((read and rest[1:] == ["status.json"]) or (action == "PutObject" and reported))
     if own:
         return read or (write and who.party.name not in rest[1:])
     addressed = rest[1:2] == ["outbox"] and rest[2] == who.party.name
     broadcast = rest[:3] == [names.AGGREGATOR, "outbox", names.EVERYONE] and isinstance(who.party, Silo)
     return read and (addressed or broadcast or who.party.name in rest[1:-1])
+
+
+def may_list(who: Who, key: str) -> bool:
+    """A key is listed by whoever may read it, except that run.json and the agents' names are no secret to agents."""
+    if who.role == "operator":
+        return True
+    if key == RUN.run_json or key.startswith("agents/"):
+        return who.role == "agent" or (key == RUN.run_json and who.party.name == names.AGGREGATOR)
+    return key == RUN.status(who.party.name) or (who.role == "trainer" and who.party.name == names.AGGREGATOR)
 
 
 def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
@@ -158,7 +170,7 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
     keys = {RUN.run_json, RUN.broadcast(3)}
     for party in fed.parties:
         name = party.name
-        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name)}
+        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), names.agent_key(name)}
         keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model"), RUN.mail(name, names.AGGREGATOR, 2, "update")}
         for other in fed.parties:
             # Keys that a pattern with a star might take for the other's own: a star also matches slashes.
@@ -175,6 +187,9 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
             )
             context: dict[str, str | list[str]] = {"s3:prefix": prefix}
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, context)
+        for key in (RUN.run_json, RUN.status(party.name), names.agent_key(party.name)):
+            expected = may_list(who, key)
+            yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, expected, {"s3:prefix": key})
     yield Question(who, "s3:DeleteBucket", names.bucket_arn(bucket), hub, False)
 
 
@@ -196,7 +211,7 @@ def about_queues(synthesized: Synthesized, who: Who) -> Iterator[Question]:
                 case "operator":
                     expected = find or (kind == "control" and action == "SendMessage")
                 case "agent":
-                    expected = own and kind == "control" and action in RECEIVES
+                    expected = own and kind != "dead" and action in RECEIVES
                 case _:
                     to_other_side = isinstance(party, Silo) != isinstance(who.party, Silo)
                     to_all = isinstance(who.party, Silo) or not own

@@ -1,0 +1,139 @@
+"""What several commands have in common: options, exit codes, and how a command ends that fails."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fedsilo.errors import FedsiloError, NotFoundError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from fedsilo.hub import Hub
+    from fedsilo.run import Run
+
+ERROR, USAGE, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
+"""Exit codes, beside 0: it could not be done; the arguments are wrong; the run did not end well; Ctrl-C."""
+
+ALL = "\n\nExit codes: 0 done, 1 error, 2 wrong arguments, 3 the run failed, was refused or aborted, 130 interrupted."
+
+
+SPEC_FILE, SPEC_VARIABLE = Path("federation.yaml"), "FEDSILO_FEDERATION_FILE"
+
+
+def _party_names(incomplete: str) -> list[str]:
+    from fedsilo import spec
+
+    try:
+        described = spec.load(os.environ.get(SPEC_VARIABLE) or SPEC_FILE)
+    except FedsiloError:
+        return []
+    return [party.name for party in described.parties if party.name.startswith(incomplete)]
+
+
+def _workload_names(incomplete: str) -> list[str]:
+    from fedsilo.workload import available
+
+    return [name for name in available() if name.startswith(incomplete)]
+
+
+SpecFile = Annotated[
+    Path,
+    typer.Option("--federation", help="The federation's file.", metavar="FILE", envvar=SPEC_VARIABLE),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with times in UTC.")]
+RunId = Annotated[str, typer.Argument(help="The run's id. By default the newest run.", metavar="[RUN]")]
+Party = Annotated[str, typer.Argument(help="The aggregator or a silo.", autocompletion=_party_names)]
+Workload = Annotated[str, typer.Argument(help="What to learn: a folder of workloads/.", autocompletion=_workload_names)]
+Rounds = Annotated[int, typer.Option(help="Rounds to train.")]
+Silos = Annotated[str, typer.Option(help="Their names with commas, or how many. All by default.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Chosen = Annotated[
+    list[str] | None, typer.Option("--set", help="A hyperparameter, as lr=0.01. May be repeated.", metavar="KEY=VALUE")
+]
+Quorum = Annotated[int | None, typer.Option(help="Silos that must answer a round. More than half by default.")]
+Deadline = Annotated[float, typer.Option(help="Seconds after which a round closes with a quorum.")]
+
+
+class Group(TyperGroup):
+    """A group whose commands end with a line on standard error and an exit code, whatever fedsilo raises."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except FedsiloError as error:
+            code = {RunError: RUN_FAILED, UsageError: USAGE}.get(type(error), ERROR)
+            _say(f"error: {error}", "red")
+            raise typer.Exit(code) from error
+        except KeyboardInterrupt:
+            _say("interrupted", "yellow")
+            raise typer.Exit(INTERRUPTED) from None
+
+
+def _say(text: str, style: str) -> None:
+    from fedsilo import show, words
+
+    shown = "\n".join(words.plain(line, 4000) for line in text.splitlines())
+    show.console(stderr=True).print(shown, style=style, soft_wrap=True)
+
+
+def hub(federation: Path) -> "Hub":
+    """The hub of the federation that the file describes."""
+    from fedsilo import spec
+    from fedsilo.hub import Hub
+
+    return Hub.of(spec.load(federation))
+
+
+def find(hub: "Hub", run_id: str) -> tuple["Run", bytes]:
+    """The run of that id, or the newest; with the bytes of its run.json. Raises ``NotFoundError``."""
+    from fedsilo import names
+
+    if not run_id:
+        run_id = next((entry.id for entry in hub.reader.newest()), "")
+        if not run_id:
+            raise NotFoundError(
+                f"federation {hub.federation.name} has no run yet; start one: fedsilo run start WORKLOAD"
+            )
+    if not names.is_run(run_id):
+        raise UsageError(f"RUN: {run_id!r} is not a run's id: 4 to 40 of a-z, 0-9 and hyphen")
+    return hub.reader.run(run_id)
+
+
+def member(run: "Run", party: str) -> str:
+    """The party, if it is one of the run's. Raises ``UsageError``."""
+    from fedsilo.record import parties
+
+    if party not in parties(run):
+        raise UsageError(f"PARTY: {party!r} is not in run {run.run}, which has {', '.join(parties(run))}")
+    return party
+
+
+def members(silos: str, known: list[str]) -> list[str]:
+    """The silos that ``--silos`` names. Raises ``UsageError``."""
+    if not silos:
+        return known
+    if silos.isdecimal():
+        if not 1 <= int(silos) <= len(known):
+            raise UsageError(f"--silos: {silos} is not between 1 and the federation's {len(known)}")
+        return known[: int(silos)]
+    chosen = [name.strip() for name in silos.split(",")]
+    unknown = [repr(name) for name in chosen if name not in known]
+    if unknown:
+        raise UsageError(f"--silos: {', '.join(unknown)} not in the federation, which has {', '.join(known)}")
+    return chosen
+
+
+def pairs(options: list[str] | None) -> dict[str, str]:
+    """What ``--set`` gives. Raises ``UsageError``."""
+    found: dict[str, str] = {}
+    for option in options or []:
+        key, equals, value = option.partition("=")
+        if not equals or not key:
+            raise UsageError(f"--set: {option!r} is not KEY=VALUE")
+        if key in found:
+            raise UsageError(f"--set: {key} is given twice")
+        found[key] = value
+    return found

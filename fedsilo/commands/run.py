@@ -1,0 +1,330 @@
+"""``fedsilo run``: start, watch and abort runs, and look at them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fedsilo.commands import options
+from fedsilo.commands.options import AsJson, Party, RunId, SpecFile
+from fedsilo.defaults import DEADLINE_SECONDS, ROUNDS
+from fedsilo.errors import HubError, NotFoundError, RunError, SpecError, UsageError
+
+if TYPE_CHECKING:
+    from fedsilo.hub import Hub
+    from fedsilo.record import Entry
+    from fedsilo.run import Run
+    from fedsilo.watch import Story
+    from fedsilo.words import Status
+
+ABORT_SECONDS = 120.0
+"""How long ``run abort`` waits for the parties to have ended: longer than a pod is given to end."""
+
+POLL_SECONDS = 1.0
+
+app = typer.Typer(cls=options.Group, help="Start, watch and abort runs, and look at them.", no_args_is_help=True)
+
+
+@app.command(epilog=options.ALL)
+def start(
+    workload: options.Workload,
+    silos: options.Silos = "",
+    rounds: options.Rounds = ROUNDS,
+    chosen: options.Chosen = None,
+    seed: options.Seed = 0,
+    quorum: options.Quorum = None,
+    deadline: options.Deadline = DEADLINE_SECONDS,
+    run_id: Annotated[
+        str, typer.Option(help="An id of your own: the same command again carries on with the same run.")
+    ] = "",
+    watch: Annotated[bool, typer.Option("--watch", help="Watch the run until it is over.")] = False,
+    as_json: AsJson = False,
+    federation: SpecFile = options.SPEC_FILE,
+) -> None:
+    """Start a run: ask the aggregator's agent and the silos' agents to take part."""
+    from fedsilo import run as runs
+    from fedsilo import show
+
+    if as_json and watch:
+        raise UsageError("--json: does not go with --watch; `fedsilo run show --json` tells how a run is")
+    hub = options.hub(federation)
+    members = options.members(silos, [silo.name for silo in hub.federation.silos])
+    try:
+        run = runs.plan(
+            hub.federation.name,
+            workload,
+            members,
+            chosen=options.pairs(chosen),
+            rounds=rounds,
+            seed=seed,
+            quorum=quorum,
+            deadline_seconds=deadline,
+            run_id=run_id or None,
+        )
+    except SpecError as error:
+        raise UsageError(str(error)) from error
+    parties = _parties(run)
+    queues = hub.queues(parties)
+    there, run_json = hub.reader.put_run(run)
+    hub.request("start", run.run, run_json, queues)
+    away = [agent.party for agent in hub.reader.agents(parties) if agent.silent]
+    if as_json:
+        show.print_json({"run": there.run, "asked": parties, "away": away})
+        return
+    out = show.console()
+    # The first line is the id alone, so that a script can take it.
+    out.print(there.run, style="bold")
+    again = "is there already; asked again" if there is not run else "asked"
+    out.print(f"{there.workload}, {there.rounds} rounds; {again}: {', '.join(parties)}", soft_wrap=True)
+    if away:
+        out.print(f"no agent heard of lately: {', '.join(away)}; the request waits for it", style="yellow")
+    if watch:
+        _watch(hub, there)
+    else:
+        out.print(f"next: fedsilo run watch {there.run}")
+
+
+@app.command("list", epilog=options.ALL)
+def list_(
+    limit: Annotated[int, typer.Option(help="How many, the newest first.", min=1)] = 20,
+    all_: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    as_json: AsJson = False,
+    federation: SpecFile = options.SPEC_FILE,
+) -> None:
+    """List the runs, the newest first."""
+    from concurrent.futures import ThreadPoolExecutor
+    from itertools import islice
+
+    from fedsilo import aws, names, show
+    from fedsilo.words import Status
+
+    hub = options.hub(federation)
+    found = list(islice(hub.reader.newest(), None if all_ else limit + 1))
+    shown, more = (found, False) if all_ else (found[:limit], len(found) > limit)
+    with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+        words = pool.map(lambda e: hub.reader.word(e.run, names.AGGREGATOR) if e.run else Status(), shown)
+        rows = list(zip(shown, words, strict=True))
+    if as_json:
+        show.print_json([_listed(entry, status) for entry, status in rows])
+        return
+    out = show.console()
+    if not rows:
+        out.print("no run yet; start one: fedsilo run start WORKLOAD")
+        return
+    heads = ("run", "created", "workload", "silos", "state", "round", "AUC", "reason")
+    out.print(show.table(heads, [_row(entry, status) for entry, status in rows], right=("silos", "round", "AUC")))
+    if more:
+        out.print("there are older ones: --limit N, or --all", style="dim")
+
+
+def _listed(entry: "Entry", status: "Status") -> dict[str, Any]:
+    from fedsilo.words import utc
+
+    run = entry.run
+    if run is None:
+        return {"run": entry.id, "problem": entry.problem}
+    return {
+        "run": run.run,
+        "created": utc(run.created),
+        "workload": run.workload,
+        "silos": run.silos,
+        "state": status.state,
+        "reason": status.reason,
+        "round": status.round,
+        "rounds": run.rounds,
+        "metrics": dict(status.metrics),
+    }
+
+
+def _row(entry: "Entry", status: "Status") -> tuple[object, ...]:
+    from fedsilo import show, words
+
+    run = entry.run
+    if run is None:
+        return (entry.id, "", "", "", words.UNKNOWN, "", "", words.plain(entry.problem, 100))
+    done = f"{status.round or 0}/{run.rounds}"
+    auc = show.score(status.metrics.get("Test:AUC"))
+    created = show.local(run.created)
+    return (run.run, created, run.workload, len(run.silos), status.state, done, auc, words.plain(status.reason, 100))
+
+
+@app.command(epilog=options.ALL)
+def show(run_id: RunId = "", as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) -> None:
+    """Show a run: what was asked for, how it is, and how every party is."""
+    from fedsilo import show, words
+    from fedsilo.watch import Story
+
+    hub = options.hub(federation)
+    run, _ = options.find(hub, run_id)
+    story = Story(run, hub.reader.all_words(run))
+    if as_json:
+        show.print_json(_shown(story))
+        return
+    settings = {
+        "run": run.run,
+        "created": show.local(run.created),
+        "workload": run.workload,
+        "state": story.line(),
+        "reason": story.aggregator.reason,
+        "finished": show.local(story.aggregator.finished),
+        "quorum": f"{run.quorum} of {len(run.silos)} silos, after {run.deadline_seconds:g} s",
+        "seed": run.seed,
+        "hyperparameters": ", ".join(f"{key}={value}" for key, value in run.hyperparameters.items()),
+    }
+    out = show.console()
+    for name, value in settings.items():
+        if value != "":
+            out.print(f"{name:<16}{words.plain(value, 2000)}", soft_wrap=True)
+    out.print()
+    out.print(story.table())
+
+
+def _shown(story: "Story") -> dict[str, Any]:
+    aggregator = story.aggregator
+    return {
+        "run": story.run.model_dump(mode="json"),
+        "state": story.state,
+        "over": story.over,
+        "reason": aggregator.reason,
+        "round": aggregator.round,
+        "rounds": story.run.rounds,
+        "answered": [silo for silo in story.run.silos if silo in aggregator.answered],
+        "waiting_for": story.awaited(),
+        "refused": dict(aggregator.refused),
+        "metrics": dict(aggregator.metrics),
+        "parties": {party: status.to_json() | {"note": story.note(party)} for party, status in story.statuses.items()},
+    }
+
+
+@app.command(epilog=options.ALL)
+def watch(run_id: RunId = "", federation: SpecFile = options.SPEC_FILE) -> None:
+    """Watch a run until it is over. Ctrl-C stops the watching, not the run."""
+    hub = options.hub(federation)
+    run, _ = options.find(hub, run_id)
+    _watch(hub, run)
+
+
+def _watch(hub: "Hub", run: "Run") -> None:
+    from fedsilo import show
+    from fedsilo.watch import follow
+
+    out = show.console()
+    try:
+        story = follow(hub.reader, run, out, poll=POLL_SECONDS)
+    except KeyboardInterrupt:
+        out.print(f"not watching any more; the run goes on: fedsilo run watch {run.run}, fedsilo run abort {run.run}")
+        raise typer.Exit(options.INTERRUPTED) from None
+    out.print(story.table())
+    if not story.good:
+        raise RunError(f"run {run.run}: {story.state}: {story.aggregator.reason or 'no reason given'}")
+    out.print(f"{run.run}: {story.line()}", soft_wrap=True)
+    out.print(f"next: fedsilo run report {run.run}, fedsilo model download {run.run}")
+
+
+@app.command(epilog=options.ALL)
+def logs(
+    party: Party,
+    run_id: RunId = "",
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the party has ended; or Ctrl-C.")] = False,
+    federation: SpecFile = options.SPEC_FILE,
+) -> None:
+    """Print a party's log of a run, as far as its agent has sent it."""
+    import time
+
+    from fedsilo import show
+    from fedsilo.tail import Tail
+
+    hub = options.hub(federation)
+    run, _ = options.find(hub, run_id)
+    options.member(run, party)
+    tail, told = Tail(), False
+    while True:
+        over = hub.reader.word(run, party).over
+        body = hub.reader.log(run, party)
+        for line in tail.news(body or b"", last=over or not follow):
+            print(line, flush=True)  # noqa: T201
+        if not follow and body is None:
+            raise NotFoundError(
+                f"{party} has sent no log of run {run.run} yet; `fedsilo run show {run.run}` tells how it is"
+            )
+        if over or not follow:
+            return
+        if body is None and not told:
+            told = True
+            show.console(stderr=True).print(f"waiting for {party}'s log; Ctrl-C ends the waiting")
+        time.sleep(POLL_SECONDS)
+
+
+@app.command(epilog=options.ALL)
+def abort(
+    run_id: RunId = "",
+    wait: Annotated[bool, typer.Option(help="Wait until every party has ended, at most 2 minutes.")] = True,
+    federation: SpecFile = options.SPEC_FILE,
+) -> None:
+    """Abort a run: ask the agents of all its parties to end it."""
+    import time
+
+    from fedsilo import show
+    from fedsilo.watch import Story
+
+    hub = options.hub(federation)
+    run, run_json = options.find(hub, run_id)
+    out = show.console()
+    parties = _parties(run)
+    before = Story(run, hub.reader.all_words(run))
+    if all(status.over for status in before.statuses.values()):
+        out.print(f"{run.run} is over: {before.state}; nothing to abort")
+        return
+    hub.request("abort", run.run, run_json, hub.queues(parties))
+    out.print(f"{run.run}: asked to abort: {', '.join(parties)}", soft_wrap=True)
+    deadline = time.monotonic() + ABORT_SECONDS
+    ended: set[str] = set()
+    while wait:
+        story = Story(run, hub.reader.all_words(run))
+        for party, status in story.statuses.items():
+            if status.over and party not in ended:
+                ended.add(party)
+                out.print(f"{party}: {status.state}")
+        going = [party for party in parties if party not in ended]
+        if not going:
+            return
+        if time.monotonic() > deadline:
+            raise HubError(
+                f"no word from {', '.join(going)} in {ABORT_SECONDS:g} s; the request waits for the agents: "
+                "see `fedsilo silo list`"
+            )
+        time.sleep(POLL_SECONDS)
+
+
+@app.command(epilog=options.ALL)
+def report(
+    run_id: RunId = "",
+    out: Annotated[
+        Path | None, typer.Option(help="Where report, result and model go. By default out/RUN.", metavar="DIR")
+    ] = None,
+    federation: SpecFile = options.SPEC_FILE,
+) -> None:
+    """Write a run's report.html, result.json and model into a folder."""
+    from fedsilo import names, show
+    from fedsilo.outcome import Outcome
+
+    hub = options.hub(federation)
+    run, _ = options.find(hub, run_id)
+    folder = Path("out") / run.run if out is None else out
+    folder.mkdir(parents=True, exist_ok=True)
+    record = hub.reader.record(run)
+    outcome = Outcome.of(record)
+    outcome.write(folder)
+    size = hub.reader.download_model(run, names.AGGREGATOR, folder / "model.safetensors")
+    console = show.console()
+    console.print(outcome.table())
+    if size is None:
+        console.print("no model: the aggregator has published none", style="yellow")
+    written = ["report.html", "result.json", *(["model.safetensors"] if size is not None else [])]
+    console.print(f"{', '.join(written)}: {folder}", soft_wrap=True)
+
+
+def _parties(run: "Run") -> list[str]:
+    from fedsilo.record import parties
+
+    return parties(run)
