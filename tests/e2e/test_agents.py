@@ -43,7 +43,7 @@ class Agents:
         for party in PARTIES:
             for name in (names.control_queue, names.data_queue):
                 # What a dead process had asked for is handed to it by moto, and hidden for this long.
-                self.sqs.set_queue_attributes(QueueUrl=self.queue(name, party), Attributes={"VisibilityTimeout": "5"})
+                self.sqs.set_queue_attributes(QueueUrl=self.queue(name, party), Attributes={"VisibilityTimeout": "2"})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.runs = 0
         for party in PARTIES:
