@@ -95,8 +95,8 @@ class Agents:
         for party in parties or PARTIES:
             control.send(self.sqs, self.queue(names.control_queue, party), control.Request.model_validate(values))
 
-    def say(self, party: str, text: str) -> None:
-        url = self.queue(names.control_queue, party)
+    def say(self, party: str, text: str, queue: Callable[[str, str], str] = names.control_queue) -> None:
+        url = self.queue(queue, party)
         digest = hashlib.sha256(text.encode()).hexdigest()
         self.sqs.send_message(QueueUrl=url, MessageBody=text, MessageGroupId="x", MessageDeduplicationId=digest)
 
@@ -251,6 +251,8 @@ def test_abort_in_mid_round_leaves_nothing(agents: Agents) -> None:
     agents.until_states(run, "ABORTED")
     assert agents.status(run, AGGREGATOR)["reason"] == "by the operator"
     assert agents.status(run, AGGREGATOR)["round"] >= 2, "what the trainer wrote is kept"
+    late = {"key": run.keys.broadcast(9), "size": 1, "sha256": "0" * 64}
+    agents.say(SILOS[0], json.dumps(late), names.data_queue)  # from a party that was still ending
     agents.until_idle()
 
 
