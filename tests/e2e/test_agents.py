@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from fedsilo import aws, control, emulator, local, names
+from fedsilo.local_launcher import LocalLauncher
 from fedsilo.record import Reader
 from fedsilo.run import Run
 from tests.federations import HOSPITALS, described
@@ -178,8 +179,13 @@ class Agents:
         self.until(lambda: self.messages() == 0, "the queues to be empty")
 
     def close(self) -> None:
+        """End the agents, and what a test that failed has left."""
         for process in self.processes.values():
             process.terminate()
+        for party in PARTIES:
+            launcher = LocalLauncher(self.folder / party / "runs")
+            for job in launcher.jobs():
+                launcher.delete(job.run)
         assert [process.wait(timeout=10) for process in self.processes.values()] == [0] * len(self.processes)
 
 
