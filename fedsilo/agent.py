@@ -85,7 +85,7 @@ class Agent:
     ) -> None:
         self._settings = settings
         self._hub = hub
-        self._wake = threading.Event()
+        self._wake, self._handled = threading.Event(), threading.Event()
         self._launcher = make_launcher(self._wake.set)
         self._inbox: deque[Delivery] = deque()
         self._started = now()
@@ -115,8 +115,11 @@ class Agent:
 
     def step(self) -> None:
         """Everything there is to do now."""
-        while self._inbox:
-            self._handle(self._inbox.popleft())
+        try:
+            while self._inbox:
+                self._handle(self._inbox.popleft())
+        finally:
+            self._handled.set()
         self._look()
         if self._current is None and self._queue and not self._aborting:
             self._start_next()
@@ -128,20 +131,22 @@ class Agent:
 
     # --- requests
 
-    def deliver(self, deliveries: list[Delivery]) -> None:
-        """Hand over messages of the control queue, from any thread."""
-        self._inbox.extend(deliveries)
-        self._wake.set()
-
     def _receive(self) -> None:
         while True:
             self._with_patience(self._receive_once)
 
     def _receive_once(self) -> None:
+        """Wait for messages, and then until they are handled: what is asked for twice is seen once.
+
+        moto also takes the groups that are in somebody's hands when a long poll begins to be so until it ends.
+        """
         deliveries = self._hub.receive()
         alive.touch(self._settings.folder, alive.Sign.READY)
         if deliveries:
-            self.deliver(deliveries)
+            self._handled.clear()
+            self._inbox.extend(deliveries)
+            self._wake.set()
+            self._handled.wait()
 
     def _handle(self, delivery: Delivery) -> None:
         """Do what the message asks and acknowledge it; one that fails on the way comes again."""

@@ -30,7 +30,7 @@ class FakeKubernetes:
         self.calls: set[tuple[str, str, str, str]] = set()
         self.refusals: list[tuple[str, int, str, str]] = []  # verb, code, reason, message of what is refused next
         self.logs: dict[str, str] = {}
-        self.watches = 0
+        self.watches = self.expired = 0
         self._objects: dict[tuple[str, str], Object] = {}
         self._history: list[tuple[int, str, str, Object]] = []  # version, kind, type, object
         self._oldest = 0  # watches from before get 410
@@ -169,6 +169,7 @@ class FakeKubernetes:
     def _watch(self, handler: BaseHTTPRequestHandler, kind: str, query: dict[str, str]) -> None:
         since = int(query["resourceVersion"]) if "resourceVersion" in query else None
         if since is not None and since < self._oldest:
+            self.expired += 1
             _status(handler, 410, "Expired", "too old resource version")
             return
         handler.send_response(200)

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from fedsilo import aws, control, emulator, local, names
+from fedsilo.local_launcher import LocalLauncher
 from fedsilo.record import Reader
 from fedsilo.run import Run
 from tests.federations import HOSPITALS, described
@@ -43,7 +44,7 @@ class Agents:
         for party in PARTIES:
             for name in (names.control_queue, names.data_queue):
                 # What a dead process had asked for is handed to it by moto, and hidden for this long.
-                self.sqs.set_queue_attributes(QueueUrl=self.queue(name, party), Attributes={"VisibilityTimeout": "5"})
+                self.sqs.set_queue_attributes(QueueUrl=self.queue(name, party), Attributes={"VisibilityTimeout": "2"})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.runs = 0
         for party in PARTIES:
@@ -95,8 +96,8 @@ class Agents:
         for party in parties or PARTIES:
             control.send(self.sqs, self.queue(names.control_queue, party), control.Request.model_validate(values))
 
-    def say(self, party: str, text: str) -> None:
-        url = self.queue(names.control_queue, party)
+    def say(self, party: str, text: str, queue: Callable[[str, str], str] = names.control_queue) -> None:
+        url = self.queue(queue, party)
         digest = hashlib.sha256(text.encode()).hexdigest()
         self.sqs.send_message(QueueUrl=url, MessageBody=text, MessageGroupId="x", MessageDeduplicationId=digest)
 
@@ -178,8 +179,13 @@ class Agents:
         self.until(lambda: self.messages() == 0, "the queues to be empty")
 
     def close(self) -> None:
+        """End the agents, and what a test that failed has left."""
         for process in self.processes.values():
             process.terminate()
+        for party in PARTIES:
+            launcher = LocalLauncher(self.folder / party / "runs")
+            for job in launcher.jobs():
+                launcher.delete(job.run)
         assert [process.wait(timeout=10) for process in self.processes.values()] == [0] * len(self.processes)
 
 
@@ -251,6 +257,8 @@ def test_abort_in_mid_round_leaves_nothing(agents: Agents) -> None:
     agents.until_states(run, "ABORTED")
     assert agents.status(run, AGGREGATOR)["reason"] == "by the operator"
     assert agents.status(run, AGGREGATOR)["round"] >= 2, "what the trainer wrote is kept"
+    late = {"key": run.keys.broadcast(9), "size": 1, "sha256": "0" * 64}
+    agents.say(SILOS[0], json.dumps(late), names.data_queue)  # from a party that was still ending
     agents.until_idle()
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedsilo import policy
@@ -85,6 +85,7 @@ def test_any_message_is_read_or_refused(text: str) -> None:
         Request.parse(text)
 
 
+@example(json.dumps(RUN | {"hyperparameters": {"epochs": float("inf")}}))
 @given(st.binary() | values.map(json.dumps) | changed(RUN).map(json.dumps))
 def test_any_run_is_read_or_refused_and_held_against_a_policy(text: str | bytes) -> None:
     with contextlib.suppress(SpecError):

@@ -230,7 +230,11 @@ def test_watch_tells_of_changes_after_a_break_and_after_410(
 ) -> None:
     assert heard(changes, lambda: launcher.start(RUN, 3600))
     server.forget_history()
-    server.break_watches()  # lightkube goes on from the last version it saw, and is answered 410
+    server.break_watches()  # lightkube goes on from the last version it saw
+    deadline = time.monotonic() + 5
+    while not server.expired and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert server.expired == 1
     assert heard(changes, lambda: server.end_job(JOB, "Failed", "BackoffLimitExceeded"))
     time.sleep(0.3)
     assert heard(changes, lambda: server.remove("jobs", JOB))
