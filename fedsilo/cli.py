@@ -58,6 +58,20 @@ def demo(
     demo.run(described, run, out, show.console())
 
 
+@app.command(epilog=options.ALL)
+def cost(as_json: options.AsJson = False, federation: options.SpecFile = options.SPEC_FILE) -> None:
+    """Price the federation: a month idle, and an hour of training, by party and item."""
+    from dataclasses import asdict
+
+    from fedsilo import cost, show, spec
+
+    lines = cost.lines(spec.load(federation), cost.templates(federation))
+    if as_json:
+        show.print_json([asdict(line) for line in lines])
+    else:
+        show.console().print(cost.table(lines))
+
+
 @app.command()
 def completion(shell: Annotated[Shells, typer.Argument(help="Whose.")]) -> None:
     """Print what makes a shell complete fedsilo's commands: fedsilo completion bash >> ~/.bashrc"""

@@ -17,7 +17,6 @@ from fedsilo.ledger import Ledger
 from fedsilo.run import fetch
 from fedsilo.settings import Settings
 
-
 log = logging.getLogger(__name__)
 
 

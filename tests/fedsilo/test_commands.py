@@ -16,7 +16,7 @@ from fedsilo.cli import app
 from tests.desk import SILOS, Desk
 
 COMMANDS = [
-    [], ["demo"], ["doctor"], ["completion"], ["run"], ["model"], ["silo"], ["spec"],
+    [], ["demo"], ["doctor"], ["completion"], ["cost"], ["run"], ["model"], ["silo"], ["spec"],
     *(["run", verb] for verb in ("start", "list", "show", "watch", "logs", "abort", "report")),
     ["model", "download"], ["silo", "list"], ["spec", "check"],
 ]  # fmt: skip

@@ -1,11 +1,14 @@
 """What the price of a federation follows from: the resources that its spec synthesizes."""
 
+import json
 from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
-from fedsilo import cost, spec
+from fedsilo import cost
+from fedsilo.cli import app
 from fedsilo.errors import SpecError
 
 SPEC = """
@@ -24,7 +27,9 @@ silos:
 def priced(tmp_path_factory: pytest.TempPathFactory) -> list[cost.Line]:
     path = tmp_path_factory.mktemp("cost") / "federation.yaml"
     path.write_text(SPEC)
-    return cost.lines(spec.load(path), cost.templates(path))
+    told = CliRunner().invoke(app, ["cost", "--json", "--federation", str(path)])
+    assert told.exit_code == 0, told.output
+    return [cost.Line(**line) for line in json.loads(told.stdout)]
 
 
 def of(priced: list[cost.Line], party: str) -> dict[str, cost.Line]:
