@@ -131,6 +131,7 @@ class LocalLauncher:
             "FEDSILO_RUN": run,
             "TMPDIR": str(self._path(run, "tmp")),
             "OMP_NUM_THREADS": "1",
+            "MALLOC_ARENA_MAX": "2",  # or each thread keeps memory of its own
             "PYTHONUNBUFFERED": "1",
         }
         with self._path(run, "log.txt").open("ab") as log:
