@@ -30,6 +30,6 @@ def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
 
 if __name__ == "__main__":
     try:
-        compose(spec.load(os.environ.get("FEDERATION", "federation.yaml"))).synth()
+        compose(spec.load(os.environ.get("FEDSILO_FEDERATION_FILE", "federation.yaml"))).synth()
     except SpecError as error:
         sys.exit(str(error))

@@ -23,7 +23,12 @@ def spec(silos: int) -> str:
 
 def run(path: Path, out: Path) -> tuple[float, float]:
     """Wall and CPU seconds of one synth, Python and Node together."""
-    environment = {**os.environ, "FEDERATION": str(path), "CDK_OUTDIR": str(out), "CDK_VALIDATION": "false"}
+    environment = {
+        **os.environ,
+        "FEDSILO_FEDERATION_FILE": str(path),
+        "CDK_OUTDIR": str(out),
+        "CDK_VALIDATION": "false",
+    }
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     subprocess.run([sys.executable, "app.py"], env=environment, check=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -22,7 +22,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-SpecFile = Annotated[Path, typer.Option("--federation", help="The federation's file.", metavar="FILE")]
+SpecFile = Annotated[
+    Path, typer.Option("--federation", help="The federation's file.", metavar="FILE", envvar="FEDSILO_FEDERATION_FILE")
+]
 
 
 @app.command()
@@ -66,6 +68,25 @@ def demo(
         }
     )
     demo.run(described, run, out, Console())
+
+
+@app.command("spec-check")
+def spec_check(federation: SpecFile = Path("federation.yaml")) -> None:
+    """Check the federation's file: every problem at once."""
+    from fedsilo import spec
+
+    described = spec.load(federation)
+    Console().print(
+        Text(f"{federation}: ok: federation {described.name}, {len(described.silos)} silos"), soft_wrap=True
+    )
+
+
+@app.command()
+def cost(federation: SpecFile = Path("federation.yaml")) -> None:
+    """Price the federation: a month idle, and an hour of training, by party and item."""
+    from fedsilo import cost, spec
+
+    Console().print(cost.table(cost.lines(spec.load(federation), cost.templates(federation))))
 
 
 @app.command(hidden=True)

@@ -73,7 +73,7 @@ def templates(spec: Path) -> dict[str, dict[str, Any]]:
     Raises ``SpecError`` where the spec is not valid, or the CDK is not installed.
     """
     with tempfile.TemporaryDirectory() as out:
-        environment = {**os.environ, "FEDERATION": str(spec), "CDK_OUTDIR": out, "CDK_VALIDATION": "false"}
+        environment = {**os.environ, "FEDSILO_FEDERATION_FILE": str(spec), "CDK_OUTDIR": out, "CDK_VALIDATION": "false"}
         done = subprocess.run([sys.executable, str(_APP)], env=environment, capture_output=True, text=True)  # noqa: S603
         if done.returncode:
             raise SpecError(f"{spec}: no templates to price: {done.stderr.strip().splitlines()[-1]}")

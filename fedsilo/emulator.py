@@ -8,6 +8,7 @@ import io
 import os
 import subprocess
 import sys
+import uuid
 from types import TracebackType
 from typing import Any
 
@@ -72,12 +73,30 @@ class Emulator:
         self.close()
 
 
+class _OpaqueTag:
+    """In place of a digest: another value for each object, which says nothing of what is in it."""
+
+    def update(self, data: bytes) -> None:
+        pass
+
+    def hexdigest(self) -> str:
+        return uuid.uuid4().hex
+
+
 def serve() -> None:
     """Bind, print the port on standard output, and serve until standard input closes: that is, until the owner ends."""
     import threading
 
+    import moto.backends
+    import moto.s3.models
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
+
+    # What moto does anew for each request: look which services its folder holds.
+    services = tuple(moto.backends.list_of_moto_modules())
+    moto.backends.list_of_moto_modules = lambda: services
+    # Half of the time of a large put goes into an MD5 as its ETag. On AWS, an object that KMS encrypts has none either.
+    moto.s3.models.md5_hash = lambda *_: _OpaqueTag()
 
     class Handler(MotoRequestHandler):  # type: ignore[misc]
         # Or clients wait a second for the "100 Continue" that HTTP/1.0 does not have.

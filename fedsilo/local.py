@@ -63,7 +63,12 @@ def settings(federation: Federation, party: str) -> Settings:
 def trainer_environment(party: Settings, endpoint: str, scratch: Path) -> dict[str, str]:
     """What a local trainer's environment holds: a pod's, and the endpoint; temporary files go to ``scratch``."""
     environment = emulator.environment(endpoint, party.hub_region) | party.to_environment()
-    return environment | {"TMPDIR": str(scratch), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return environment | {
+        "TMPDIR": str(scratch),
+        "OMP_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+        "MALLOC_ARENA_MAX": "2",
+    }
 
 
 class Trainer:

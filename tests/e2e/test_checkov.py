@@ -26,7 +26,7 @@ STANDING = {
 @pytest.mark.timeout(300)
 def test_checkov_finds_nothing_but_in_cdks_own_functions(tmp_path: Path) -> None:
     for spec in SPECS:
-        environment = {**os.environ, "FEDERATION": str(spec), "CDK_OUTDIR": str(tmp_path / spec.stem)}
+        environment = {**os.environ, "FEDSILO_FEDERATION_FILE": str(spec), "CDK_OUTDIR": str(tmp_path / spec.stem)}
         subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, check=True, capture_output=True)
     command = [
         str(CHECKOV),

@@ -94,7 +94,7 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     url = f"http://localhost:{port}"  # moto takes the address of a template apart, and knows this name
     environment = {
         **os.environ,
-        "FEDERATION": str(directory / "federation.yaml"),
+        "FEDSILO_FEDERATION_FILE": str(directory / "federation.yaml"),
         "CDK_VALIDATION": "false",
         "AWS_ENDPOINT_URL": url,
         "AWS_REGION": REGION,

@@ -33,7 +33,7 @@ def test_cfn_lint_has_nothing_to_say(example: Synthesized, everything: Synthesiz
 
 @pytest.mark.parametrize("name", FILES)
 def test_synth_passes_cdks_own_validation_without_a_warning(name: str, tmp_path: Path) -> None:
-    environment = {**os.environ, "FEDERATION": str(FILES[name]), "CDK_OUTDIR": str(tmp_path)}
+    environment = {**os.environ, "FEDSILO_FEDERATION_FILE": str(FILES[name]), "CDK_OUTDIR": str(tmp_path)}
     environment.pop("CDK_VALIDATION", None)
     done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert (done.returncode, re.findall("^WARNING.*", done.stdout + done.stderr, re.M)) == (0, []), done.stderr
@@ -43,7 +43,7 @@ def test_synth_passes_cdks_own_validation_without_a_warning(name: str, tmp_path:
 
 def test_spec_that_is_not_valid_is_told_so_without_traceback(tmp_path: Path) -> None:
     (tmp_path / "federation.yaml").write_text("name: Heart")
-    environment = {**os.environ, "FEDERATION": str(tmp_path / "federation.yaml")}
+    environment = {**os.environ, "FEDSILO_FEDERATION_FILE": str(tmp_path / "federation.yaml")}
     done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-3:] == [
