@@ -1,13 +1,9 @@
 """``fedsilo demo``: a whole federation on one laptop, from an empty embedded AWS to a trained model and a report."""
 
 import json
-import logging
 import os
-import shutil
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +22,6 @@ POLL_SECONDS = 0.5
 LAST_LINES = 5
 GRACE_SECONDS = 40.0
 """How long silos may take to end after the aggregator; the longest they need is for SageMaker to take the rest."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +65,10 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
     for old in logs.glob("*.log"):
         old.unlink()
     console.print(f"[bold]{run.run}[/]: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
-    with _scratch() as scratch, emulator.Emulator() as aws:
+    with (
+        tempfile.TemporaryDirectory(prefix="fedsilo-demo-", ignore_cleanup_errors=True) as scratch,
+        emulator.Emulator() as aws,
+    ):
         os.environ.update(emulator.environment(aws.endpoint, federation.aggregator.region))
         local.create_hub(federation)
         reader = record.Reader(federation.name, emulator.ACCOUNT, federation.aggregator.region)
@@ -80,7 +77,7 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
         try:
             for party in [names.AGGREGATOR, *run.silos]:
                 settings = local.settings(federation, party)
-                trainers.append(local.Trainer(settings, run.run, aws.endpoint, logs / f"{party}.log", scratch))
+                trainers.append(local.Trainer(settings, run.run, aws.endpoint, logs / f"{party}.log", Path(scratch)))
             _watch(reader, run, trainers, started, console)
         finally:
             local.stop(trainers)
@@ -94,15 +91,6 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
     if aggregator.get("state") != "FINISHED":
         raise RunError(f"run {run.run} failed: {aggregator.get('reason') or 'the aggregator ended without a word'}")
     return outcome
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fedsilo-demo-"))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path, ignore_errors=True)
 
 
 def _watch(reader: record.Reader, run: Run, trainers: list[local.Trainer], started: float, console: Console) -> None:
