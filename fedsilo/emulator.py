@@ -14,9 +14,6 @@ from typing import Any
 
 from fedsilo.errors import HubError
 
-START_SECONDS = 60.0
-"""How long moto may take to import and bind; on a loaded laptop some ten seconds."""
-
 ACCOUNT = "123456789012"
 """The account moto answers for, whatever the credentials."""
 

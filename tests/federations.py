@@ -77,6 +77,14 @@ class RunningFederation:
     def start_all_but(self, *absent: str) -> None:
         self.start(names.AGGREGATOR, *(silo for silo in self.run.silos if silo not in absent))
 
+    def start_holding(self, held: str) -> None:
+        """Start all parties and stop the silo ``held`` before round 0; return when the others have answered it."""
+        self.start(*self.run.silos)
+        self.until(lambda: self.status(held).get("state") == "WAITING", "the silos to wait")
+        self.hold(held)
+        self.start(names.AGGREGATOR)
+        self.until_round(0, set(self.run.silos) - {held})
+
     def mailbox(self, party: str) -> Mailbox:
         """The mailbox of a party that the test plays."""
         self._mailboxes.append(Mailbox(self.settings(party), self.run.run, limit=2**24))

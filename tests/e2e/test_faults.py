@@ -49,11 +49,7 @@ def undisturbed(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 def test_a_silo_killed_in_mid_round_and_started_again_costs_nothing(make: Make, undisturbed: Any) -> None:
     federation = make()
-    federation.start(FIRST, SECOND)
-    federation.until(lambda: federation.status(SECOND).get("state") == "WAITING", "the silos to wait")
-    federation.hold(SECOND)
-    federation.start(AGGREGATOR)
-    federation.until_round(0, {FIRST})
+    federation.start_holding(SECOND)
     federation.trainers[SECOND].kill()
     federation.start(SECOND)
     assert set(federation.wait(AGGREGATOR, FIRST, SECOND).values()) == {0}, federation.logs()
@@ -62,11 +58,7 @@ def test_a_silo_killed_in_mid_round_and_started_again_costs_nothing(make: Make, 
 
 def test_an_aggregator_killed_in_mid_round_and_started_again_loses_no_update(make: Make, undisturbed: Any) -> None:
     federation = make()
-    federation.start(FIRST, SECOND)
-    federation.until(lambda: federation.status(SECOND).get("state") == "WAITING", "the silos to wait")
-    federation.hold(SECOND)
-    federation.start(AGGREGATOR)
-    federation.until_round(0, {FIRST})
+    federation.start_holding(SECOND)
     federation.trainers[AGGREGATOR].kill()
     federation.go_on(SECOND)
     federation.start(AGGREGATOR)
@@ -94,11 +86,7 @@ def test_a_silo_dead_for_good_is_named_and_the_quorum_goes_on(make: Make) -> Non
 
 def test_without_a_quorum_the_run_says_why_it_ends(make: Make) -> None:
     federation = make(deadline_seconds=2.0)
-    federation.start(FIRST, SECOND)
-    federation.until(lambda: federation.status(SECOND).get("state") == "WAITING", "the silos to wait")
-    federation.hold(SECOND)
-    federation.start(AGGREGATOR)
-    federation.until_round(0, {FIRST})
+    federation.start_holding(SECOND)
     federation.trainers[SECOND].kill()
     assert federation.wait(AGGREGATOR, FIRST) == {AGGREGATOR: OVER, FIRST: OVER}, federation.logs()
     reason = f"round 0: 1 of 2 silos answered within 2 s; the quorum is 2; missing {SECOND}"
@@ -127,11 +115,7 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
     not_mine = names.RunKeys(federation.run.run).mail(SECOND, FIRST, 0, "update")
     notice(json.dumps({"key": not_mine, "size": 10, "sha256": "0" * 64}))
 
-    federation.start(FIRST, SECOND)
-    federation.until(lambda: federation.status(SECOND).get("state") == "WAITING", "the silos to wait")
-    federation.hold(SECOND)
-    federation.start(AGGREGATOR)
-    federation.until_round(0, {FIRST})
+    federation.start_holding(SECOND)
     for kind in ("status", "update"):
         old = mailbox.last(FIRST, kind)
         assert old is not None
