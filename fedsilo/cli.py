@@ -95,25 +95,6 @@ def agent(
     raise typer.Exit(agent.main())
 
 
-@app.command("spec-check")
-def spec_check(federation: SpecFile = Path("federation.yaml")) -> None:
-    """Check the federation's file: every problem at once."""
-    from fedsilo import spec
-
-    described = spec.load(federation)
-    Console().print(
-        Text(f"{federation}: ok: federation {described.name}, {len(described.silos)} silos"), soft_wrap=True
-    )
-
-
-@app.command()
-def cost(federation: SpecFile = Path("federation.yaml")) -> None:
-    """Price the federation: a month idle, and an hour of training, by party and item."""
-    from fedsilo import cost, spec
-
-    Console().print(cost.table(cost.lines(spec.load(federation), cost.templates(federation))))
-
-
 @app.command(hidden=True)
 def trainer(run: Annotated[str, typer.Argument(help="The run's id.", envvar="FEDSILO_RUN")]) -> None:
     """Take part in a run: what a party's Job runs. Who it is stands in the environment."""

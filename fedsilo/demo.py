@@ -1,6 +1,7 @@
 """``fedsilo demo``: a whole federation on one laptop, from an empty embedded AWS to a trained model and a report."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
