@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any
 
 import fedsilo
-from fedsilo import alive, policy, scrub
+from fedsilo import alive, policy, queues, scrub
 from fedsilo.agent_hub import AgentHub, Delivery
 from fedsilo.control import Request
 from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
@@ -39,9 +39,9 @@ PRESENCE_SECONDS = 60.0
 SHIP_SECONDS = 15.0
 """How often a running trainer's log is put into the ledger, where it has changed."""
 
-SWEEP_SECONDS = 150.0
+SWEEP_SECONDS = queues.VISIBLE_AFTER + 30.0
 """For how long after a run's end its late mail is taken out of the party's queue: longer than a notice that a killed
-trainer held stays hidden, two minutes (stacks/hub.py). Others may still be ending, too."""
+trainer held stays hidden. Others may still be ending, too."""
 
 SWEEP_EVERY_SECONDS = 2.0
 

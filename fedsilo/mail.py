@@ -61,9 +61,6 @@ LONG_POLL_SECONDS = 20
 BATCH = 10
 """How many messages SQS takes or gives in one call."""
 
-VISIBILITY_SECONDS = 60
-"""How long a notice that was received is hidden, so that it can be acknowledged; longer than a long poll."""
-
 NOTIFIERS = 8
 """How many notices of a broadcast are sent at a time."""
 
@@ -173,7 +170,6 @@ class Mailbox:
                 QueueUrl=queue,
                 MaxNumberOfMessages=BATCH,
                 WaitTimeSeconds=min(LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
-                VisibilityTimeout=VISIBILITY_SECONDS,
             )
         messages = answer.get("Messages", [])
         self._handles += [message["ReceiptHandle"] for message in messages]

@@ -1,8 +1,8 @@
 """How a queue of the hub behaves. The hub's stack and the embedded AWS both make it so."""
 
-VISIBLE_AFTER = 120
-"""Seconds for which a received message is hidden. Mail of a gigabyte is read in less, and what a killed trainer held
-comes back soon."""
+VISIBLE_AFTER = 60
+"""Seconds for which a received message is hidden, so that it can be acknowledged; longer than a long poll. What a
+killed trainer held comes back soon."""
 
 RECEIVES = 5
 """How often a message is delivered before it counts as undeliverable: a trainer may be killed while it holds one."""
