@@ -6,6 +6,7 @@ process. It checks no permissions; what IAM allows is proved elsewhere.
 
 import io
 import os
+import socket
 import subprocess
 import sys
 import uuid
@@ -80,12 +81,36 @@ class _OpaqueTag:
         return uuid.uuid4().hex
 
 
+def _poll_for_the_living(queues: Any, caller: Any) -> None:
+    """End the long poll of a client that is gone, as SQS does: moto would hand it, and hide, the next message.
+
+    ``queues`` is moto's class of them; ``caller.socket`` is the connection that the current thread answers.
+    """
+    from werkzeug.exceptions import ClientDisconnected
+
+    wait = queues.wait_for_messages
+
+    def wait_for_messages(queue: Any, timeout: float) -> None:
+        wait(queue, timeout)
+        try:
+            gone = caller.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+        except BlockingIOError:
+            gone = False
+        except OSError:
+            gone = True
+        if gone:
+            raise ClientDisconnected
+
+    queues.wait_for_messages = wait_for_messages
+
+
 def serve() -> None:
     """Bind, print the port on standard output, and serve until standard input closes: that is, until the owner ends."""
     import threading
 
     import moto.backends
     import moto.s3.models
+    import moto.sqs.models
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
@@ -94,6 +119,8 @@ def serve() -> None:
     moto.backends.list_of_moto_modules = lambda: services
     # Half of the time of a large put goes into an MD5 as its ETag. On AWS, an object that KMS encrypts has none either.
     moto.s3.models.md5_hash = lambda *_: _OpaqueTag()
+
+    _poll_for_the_living(moto.sqs.models.Queue, caller := threading.local())
 
     class Handler(MotoRequestHandler):  # type: ignore[misc]
         # Or clients wait a second for the "100 Continue" that HTTP/1.0 does not have.
@@ -108,6 +135,7 @@ def serve() -> None:
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         """Read a body at once: werkzeug would gather a large one in small pieces, in half the time of the call."""
+        caller.socket = environ["werkzeug.socket"]
         if not environ.get("wsgi.input_terminated"):
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}

@@ -41,10 +41,6 @@ class Agents:
         self.reader = Reader(self.federation.name, emulator.ACCOUNT, self.region)
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
-        for party in PARTIES:
-            for name in (names.control_queue, names.data_queue):
-                # What a dead process had asked for is handed to it by moto, and hidden for this long.
-                self.sqs.set_queue_attributes(QueueUrl=self.queue(name, party), Attributes={"VisibilityTimeout": "2"})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.runs = 0
         for party in PARTIES:
