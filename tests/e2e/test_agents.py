@@ -41,6 +41,10 @@ class Agents:
         self.reader = Reader(self.federation.name, emulator.ACCOUNT, self.region)
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
+        for party in PARTIES:  # what a trainer held when it was killed comes back, and is swept, after this long
+            self.sqs.set_queue_attributes(
+                QueueUrl=self.queue(names.data_queue, party), Attributes={"VisibilityTimeout": "2"}
+            )
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self.runs = 0
         for party in PARTIES:
