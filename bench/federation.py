@@ -20,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.task import Task, parser
-from fedsilo import emulator, local, names, spec
+from fedsilo import embedded, emulator, names, spec
 from fedsilo.aws import s3
 from fedsilo.record import Reader
 from fedsilo.run import Run
+from tests.trainers import Trainer, stop
 
 WARM_UP_SECONDS = 6.0
 """What is left out after round 0 opened: meanwhile the parties import the SageMaker SDK."""
@@ -132,27 +133,27 @@ class Federation:
             }
         )
         self.bucket = names.mail_bucket("bench", emulator.ACCOUNT, "us-east-1")
-        self.trainers: dict[str, local.Trainer] = {}
+        self.trainers: dict[str, Trainer] = {}
         self._stack = ExitStack()
 
     def __enter__(self) -> "Federation":
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fedsilo-bench-")))
         self._aws = self._stack.enter_context(emulator.Emulator())
-        os.environ.update(emulator.environment(self._aws.endpoint, "us-east-1"))
-        local.create_hub(self.described)
+        emulator.use(self._aws.endpoint, "us-east-1")
+        embedded.create_hub(self.described)
         self.reader = Reader("bench", emulator.ACCOUNT, "us-east-1")
         self.reader.put_run(self.run)
         return self
 
     def __exit__(self, *_: object) -> None:
-        local.stop(list(self.trainers.values()))
+        stop(list(self.trainers.values()))
         self._stack.close()
 
     def start(self, *parties: str) -> None:
         for party in parties:
-            settings = local.settings(self.described, party)
+            settings = embedded.settings(self.described, party)
             log = self._folder / f"{party}.log"
-            self.trainers[party] = local.Trainer(settings, self.run.run, self._aws.endpoint, log, self._folder)
+            self.trainers[party] = Trainer(settings, self.run.run, self._aws.endpoint, log, self._folder)
 
     def round(self) -> int:
         """The round that is open."""

@@ -10,7 +10,7 @@ from typer.completion import Shells, completion_init, get_completion_script  # t
 
 from fedsilo import alive
 from fedsilo.alive import Sign
-from fedsilo.commands import doctor, model, options, run, silo, spec
+from fedsilo.commands import doctor, embedded, model, options, run, silo, spec
 from fedsilo.defaults import DEADLINE_SECONDS, ROUNDS
 from fedsilo.errors import LauncherError
 
@@ -24,7 +24,8 @@ app = typer.Typer(
 )
 for noun, commands in (("run", run), ("model", model), ("silo", silo), ("spec", spec)):
     app.add_typer(commands.app, name=noun)
-app.command(epilog=options.ALL)(doctor.doctor)
+for command in (doctor.doctor, embedded.up, embedded.down):
+    app.command(epilog=options.ALL)(command)
 
 
 @app.command()
@@ -55,7 +56,7 @@ def demo(
         quorum=quorum,
         deadline_seconds=deadline,
     )
-    demo.run(described, run, out, show.console())
+    demo.run(described, run, options.folder(out), show.console())
 
 
 @app.command(epilog=options.ALL)

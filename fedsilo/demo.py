@@ -1,21 +1,22 @@
 """``fedsilo demo``: a whole federation on one laptop, from an empty embedded AWS to a trained model and a report."""
 
-import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
-from fedsilo import emulator, local, names, record, watch
+from fedsilo import names, record, watch
+from fedsilo.embedded import Embedded, trainer_log
 from fedsilo.errors import RunError
+from fedsilo.hub import Hub
 from fedsilo.outcome import Outcome
 from fedsilo.run import Run
 from fedsilo.spec import Federation
+from fedsilo.watch import Story
+from fedsilo.words import plain
 
 POLL_SECONDS = 0.5
 LAST_LINES = 5
@@ -27,69 +28,60 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
     Raises ``RunError`` with the aggregator's reason where the run failed; ``out`` is complete then, too. However it
     ends, no process is left.
     """
-    started = time.time()
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)
     for old in logs.glob("*.log"):
         old.unlink()
-    console.print(f"{run.run}: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
-    with _scratch() as scratch, emulator.Emulator() as aws:
-        os.environ.update(emulator.environment(aws.endpoint, federation.aggregator.region))
-        local.create_hub(federation)
-        reader = record.Reader(federation.name, emulator.ACCOUNT, federation.aggregator.region)
-        reader.put_run(run)
-        trainers = []
-        try:
-            for party in [names.AGGREGATOR, *run.silos]:
-                settings = local.settings(federation, party)
-                trainers.append(local.Trainer(settings, run.run, aws.endpoint, logs / f"{party}.log", scratch))
-            watch.follow(reader, run, console, _Ended(trainers, console), POLL_SECONDS)
-        finally:
-            local.stop(trainers)
-        ledger = reader.record(run)
-        outcome = Outcome(ledger, started, record.experiments(ledger, federation.aggregator.region))
-        model = reader.model(run)
+    console.print("starting the embedded AWS and an agent for every party", style="dim")
+    with (
+        tempfile.TemporaryDirectory(prefix="fedsilo-demo-", ignore_cleanup_errors=True) as folder,
+        _logs_kept(Path(folder), run, logs),
+        Embedded(federation, Path(folder)) as embedded,
+    ):
+        hub = Hub.of(federation)
+        hub.start(run)
+        console.print(f"{run.run}: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
+        watch.follow(hub.reader, run, console, _Deaths(embedded, Path(folder), run, console), POLL_SECONDS)
+        ledger = hub.reader.record(run)
+        experiments = record.experiments(ledger, federation.aggregator.region)
+        outcome = Outcome(ledger, run.created.timestamp(), experiments)
+        (out / "model.safetensors").unlink(missing_ok=True)
+        hub.reader.download_model(run, names.AGGREGATOR, out / "model.safetensors")
     outcome.write(out)
-    (out / "model.safetensors").unlink(missing_ok=True)
-    if model is not None:
-        (out / "model.safetensors").write_bytes(model)
     console.print(outcome.table())
-    console.print(Text(f"report, model, result and logs: {out}"), soft_wrap=True)
+    console.print(f"report, model, result and logs: {out}", soft_wrap=True)
     if outcome.aggregator.state != "FINISHED":
         raise RunError(f"run {run.run} failed: {outcome.aggregator.reason or 'the aggregator ended without a word'}")
     return outcome
 
 
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="fedsilo-demo-"))
+def _logs_kept(folder: Path, run: Run, out: Path) -> Iterator[None]:
+    """Copy the trainers' logs out of the federation's folder in the end."""
     try:
-        yield path
+        yield
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        for party in record.parties(run):
+            log = trainer_log(folder, party, run.run)
+            if log.exists():
+                shutil.copyfile(log, out / f"{party}.log")
 
 
-class _Ended:
-    """Notices which trainers have ended, and says which of them died, with its last words."""
+class _Deaths:
+    """Says which trainer has died, with its last lines; and starts agents that have died again."""
 
-    def __init__(self, trainers: list[local.Trainer], console: Console) -> None:
-        self._trainers, self._console = trainers, console
-        self._at: dict[str, float] = {}
+    def __init__(self, embedded: Embedded, folder: Path, run: Run, console: Console) -> None:
+        self._embedded, self._folder, self._run, self._console = embedded, folder, run, console
+        self._told: dict[str, str] = {}
 
-    def __call__(self) -> bool:
-        """Whether all have, or the aggregator so long ago that silos which still wait have nobody to wait for."""
-        for trainer in self._trainers:
-            if trainer.exit_code is not None and trainer.party not in self._at:
-                self._at[trainer.party] = time.monotonic()
-                if trainer.exit_code != 0:
-                    _obituary(trainer, self._console)
-        aggregator = self._at.get(names.AGGREGATOR, time.monotonic())
-        return len(self._at) == len(self._trainers) or time.monotonic() - aggregator > watch.GRACE_SECONDS
-
-
-def _obituary(trainer: local.Trainer, console: Console) -> None:
-    code = trainer.exit_code or 0
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-    console.print(f"{trainer.party} {how}; its last lines:", style="red")
-    for line in trainer.last_lines(LAST_LINES):
-        console.print(Text(f"    {line}"), soft_wrap=True)
+    def __call__(self, story: Story) -> None:
+        for party in self._embedded.tend():
+            self._console.print(f"the agent of {party} had ended, and is started again", style="red")
+        for party, status in story.statuses.items():
+            died = status.state in ("PENDING", "FAILED") and "the trainer " in status.reason
+            if died and status.reason != self._told.get(party):
+                self._told[party] = status.reason
+                self._console.print(f"{party}: {status.reason}; its last lines:", style="red", soft_wrap=True)
+                log = trainer_log(self._folder, party, self._run.run)
+                for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:] if log.exists() else []:
+                    self._console.print(f"    {plain(line)}", soft_wrap=True)

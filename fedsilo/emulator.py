@@ -6,6 +6,7 @@ process. It checks no permissions; what IAM allows is proved elsewhere.
 
 import io
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -16,13 +17,15 @@ from typing import Any
 from fedsilo.errors import HubError
 
 ACCOUNT = "123456789012"
-"""The account moto answers for, whatever the credentials."""
+"""The account that it answers for, whatever the credentials, unless told another."""
+
+START_SECONDS = 60.0
+"""How long it may take to start."""
 
 
 def environment(endpoint: str, region: str) -> dict[str, str]:
     """What makes a process use the AWS at ``endpoint`` and nothing else; the credentials are no secret."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return inherited | {
+    return _inherited() | {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
@@ -35,12 +38,25 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
     }
 
 
+def _inherited() -> dict[str, str]:
+    """This process's environment without anything of AWS: a profile that is set there must not be looked for."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def use(endpoint: str, region: str) -> None:
+    """Make this process use the AWS at ``endpoint`` and nothing else."""
+    used = environment(endpoint, region)
+    os.environ.clear()
+    os.environ.update(used)
+
+
 class Emulator:
     """The embedded AWS as a context manager. ``endpoint`` is its URL; ``close`` ends the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, account: str = ACCOUNT) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fedsilo.emulator"],
+            env=_inherited() | {"MOTO_ACCOUNT_ID": account},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -48,14 +64,23 @@ class Emulator:
             start_new_session=True,
         )
         assert self._process.stdout is not None  # noqa: S101  (PIPE)
-        port = self._process.stdout.readline().strip()
+        said, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        port = self._process.stdout.readline().strip() if said else ""
         if not port:
-            raise HubError(f"the embedded AWS did not start; run `{sys.executable} -m fedsilo.emulator` to see why")
+            self.close()
+            raise HubError(
+                f"the embedded AWS did not start within {START_SECONDS:g} s; "
+                f"run `{sys.executable} -m fedsilo.emulator` to see why"
+            )
         self.endpoint = f"http://127.0.0.1:{port}"
 
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
 
     def close(self) -> None:
         """End the process; safe to call twice."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 
 from fedsilo import aws, names
 from fedsilo.control import Request, send
-from fedsilo.record import Reader
+from fedsilo.record import Reader, parties
+from fedsilo.run import Run
 from fedsilo.spec import Federation
 
 if TYPE_CHECKING:
@@ -48,6 +49,16 @@ class Hub:
         """The URL of each party's control queue. Raises ``HubError`` where one is missing."""
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
             return dict(zip(parties, pool.map(self._queue, parties), strict=True))
+
+    def start(self, run: Run) -> Run:
+        """Begin the run and ask its parties' agents to take part; asking again changes nothing.
+
+        Returns the run as it is in the ledger. Raises ``SpecError`` where another run has its id.
+        """
+        queues = self.queues(parties(run))
+        there, run_json = self.reader.put_run(run)
+        self.request("start", run.run, run_json, queues)
+        return there
 
     def request(self, action: Literal["start", "abort"], run: str, run_json: bytes, queues: dict[str, str]) -> None:
         """Ask the agents of the parties to start or abort their part of the run."""

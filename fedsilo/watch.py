@@ -148,18 +148,22 @@ class Story:
 
 
 def follow(
-    reader: Reader, run: Run, console: Console, tick: Callable[[], bool] = lambda: False, poll: float = POLL_SECONDS
+    reader: Reader,
+    run: Run,
+    console: Console,
+    look: Callable[[Story], None] = lambda story: None,
+    poll: float = POLL_SECONDS,
 ) -> Story:
     """Show the run until it is over, and for ``GRACE_SECONDS`` more while silos still work. Ctrl-C ends it earlier.
 
-    ``tick`` is called before each look; the watch is over, too, when it says so.
+    ``look`` is called with the run as it is at each look.
     """
     lines = _Lines(run)
     over_at: float | None = None
     with Live(console=console, transient=True, auto_refresh=False) as live:
         while True:
-            stop = tick()
             story = _look(reader, run, console, poll)
+            look(story)
             if console.is_terminal:
                 live.update(Group(Text(f"{_since(run)}  {story.line()}"), story.table()), refresh=True)
             else:
@@ -167,7 +171,7 @@ def follow(
                     console.print(f"{_since(run)}  {line}", markup=False, highlight=False, soft_wrap=True)
             if story.over:
                 over_at = over_at or time.monotonic()
-            if stop or (over_at and (not story.lingering or time.monotonic() - over_at > GRACE_SECONDS)):
+            if over_at and (not story.lingering or time.monotonic() - over_at > GRACE_SECONDS):
                 return story
             time.sleep(poll)
 

@@ -11,7 +11,7 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from fedsilo import __version__, aws, emulator, local, names
+from fedsilo import __version__, aws, embedded, emulator, names
 from fedsilo.cli import app
 from fedsilo.run import Run, plan
 from fedsilo.spec import Federation, parse
@@ -38,7 +38,7 @@ class Desk:
         self.bucket = names.mail_bucket(self.name, emulator.ACCOUNT, REGION)
         self.s3, self.sqs = aws.s3(REGION), aws.sqs(REGION)
         if deployed:
-            local.create_hub(self.federation)
+            embedded.create_hub(self.federation)
             for party in self.federation.parties:
                 queue = names.dead_letter_queue(self.name, party.name)
                 self.sqs.create_queue(QueueName=queue, Attributes={"FifoQueue": "true"})

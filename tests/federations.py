@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from safetensors.torch import load
 
-from fedsilo import emulator, local, names
+from fedsilo import embedded, emulator, names
 from fedsilo.mail import Mailbox
 from fedsilo.record import Reader, Record
 from fedsilo.run import Run
@@ -56,14 +56,14 @@ class RunningFederation:
             "created": datetime.now(UTC),
         }
         self.run = Run.checked(values | choices)
-        local.create_hub(self.federation)
+        embedded.create_hub(self.federation)
         self.reader = Reader(self.federation.name, emulator.ACCOUNT, "us-east-1")
         self.reader.put_run(self.run)
         self.trainers: dict[str, ForkedTrainer] = {}
         self._mailboxes: list[Mailbox] = []
 
     def settings(self, party: str) -> Settings:
-        return local.settings(self.federation, party)
+        return embedded.settings(self.federation, party)
 
     def start(self, *parties: str) -> None:
         for party in parties:

@@ -8,20 +8,21 @@ import os
 import sys
 from pathlib import Path
 
-from fedsilo import local, trainer
+from fedsilo import trainer
 from fedsilo.settings import Settings
+from tests.trainers import Trainer, trainer_environment
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["fedsilo.part", "sagemaker.core.experiments.run", "workloads.heart_disease"])
 
 
-class ForkedTrainer(local.Trainer):
-    """One party's trainer. ``kill`` and the rest are as in ``local.Trainer``."""
+class ForkedTrainer(Trainer):
+    """One party's trainer. ``kill`` and the rest are as in ``tests.trainers.Trainer``."""
 
     def __init__(self, party: Settings, run: str, endpoint: str, log: Path, scratch: Path) -> None:
         self.party = party.party
         self.log = log
-        environment = local.trainer_environment(party, endpoint, scratch)
+        environment = trainer_environment(party, endpoint, scratch)
         self._forked = _FORKS.Process(target=_run, args=(environment, run, log), daemon=True)
         self._forked.start()
 

@@ -18,6 +18,7 @@ def doctor(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) ->
     """
     from fedsilo import checks, show
 
+    options.connect(federation)
     found = list(checks.run(federation))
     if as_json:
         show.print_json([check.to_json() for check in found])

@@ -80,11 +80,30 @@ def _say(text: str, style: str) -> None:
 
 
 def hub(federation: Path) -> "Hub":
-    """The hub of the federation that the file describes."""
+    """The hub of the federation that the file describes: on AWS, or in what ``fedsilo up`` has brought up."""
     from fedsilo import spec
     from fedsilo.hub import Hub
 
-    return Hub.of(spec.load(federation))
+    described = spec.load(federation)
+    connect(federation)
+    return Hub.of(described)
+
+
+def connect(federation: Path) -> None:
+    """Use what ``fedsilo up`` has brought up, if it has, and say so."""
+    from fedsilo import show, up
+
+    if found := up.connect(federation):
+        show.console(stderr=True).print(f"embedded AWS at {found.endpoint}; fedsilo down ends it", style="dim")
+
+
+def folder(path: Path) -> Path:
+    """The folder that ``--out`` names, made where it is not there. Raises ``UsageError`` where it can't be."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--out: {path} is no folder, and can't be made: {error.strerror}") from None
+    return path
 
 
 def find(hub: "Hub", run_id: str) -> tuple["Run", bytes]:

@@ -63,10 +63,7 @@ def start(
         )
     except SpecError as error:
         raise UsageError(str(error)) from error
-    parties = _parties(run)
-    queues = hub.queues(parties)
-    there, run_json = hub.reader.put_run(run)
-    hub.request("start", run.run, run_json, queues)
+    there, parties = hub.start(run), _parties(run)
     away = [agent.party for agent in hub.reader.agents(parties) if agent.silent]
     if as_json:
         show.print_json({"run": there.run, "asked": parties, "away": away})
@@ -310,8 +307,7 @@ def report(
 
     hub = options.hub(federation)
     run, _ = options.find(hub, run_id)
-    folder = Path("out") / run.run if out is None else out
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = options.folder(Path("out") / run.run if out is None else out)
     record = hub.reader.record(run)
     outcome = Outcome.of(record)
     outcome.write(folder)

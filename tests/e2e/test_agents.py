@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from fedsilo import aws, control, emulator, local, names
+from fedsilo import aws, control, embedded, emulator, names
 from fedsilo.local_launcher import LocalLauncher
 from fedsilo.record import Reader
 from fedsilo.run import Run
@@ -37,7 +37,7 @@ class Agents:
         self.endpoint, self.folder, self.zygote = endpoint, folder, zygote
         self.federation = described("agents", SILOS)
         self.region = self.federation.aggregator.region
-        local.create_hub(self.federation)
+        embedded.create_hub(self.federation)
         self.reader = Reader(self.federation.name, emulator.ACCOUNT, self.region)
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
@@ -55,7 +55,7 @@ class Agents:
         self.until(lambda: all(self.presence(party) for party in PARTIES), "the agents to come up")
 
     def start_agent(self, party: str) -> None:
-        settings = local.settings(self.federation, party)
+        settings = embedded.settings(self.federation, party)
         environment = emulator.environment(self.endpoint, self.region) | settings.to_environment()
         environment |= {
             "FEDSILO_LAUNCHER": "local",
@@ -183,9 +183,7 @@ class Agents:
         for process in self.processes.values():
             process.terminate()
         for party in PARTIES:
-            launcher = LocalLauncher(self.folder / party / "runs")
-            for job in launcher.jobs():
-                launcher.delete(job.run)
+            LocalLauncher(self.folder / party / "runs").close()
         assert [process.wait(timeout=10) for process in self.processes.values()] == [0] * len(self.processes)
 
 

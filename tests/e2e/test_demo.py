@@ -17,6 +17,8 @@ from safetensors.torch import load_file
 
 ROOT = Path(__file__).parents[2]
 SILOS = ["cleveland", "hungary"]
+PARTIES = ("aggregator", *SILOS, "switzerland", "long-beach")
+"""All have an agent; the first three take part."""
 MARK = "TEST_OF_FEDSILO"
 WAIT_SECONDS = 60.0
 
@@ -62,7 +64,7 @@ class Demo:
         return self.output.read_text()
 
     def processes(self) -> dict[int, str]:
-        """The demo's processes that run, by pid, with the party's name or nothing."""
+        """The demo's processes that run, by pid: whose agent or trainer each is, or nothing."""
         found = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
@@ -71,9 +73,19 @@ class Demo:
                 except OSError:
                     continue
                 if f"{MARK}={self.mark}" in variables:
-                    party = [each.partition("=")[2] for each in variables if each.startswith("FEDSILO_PARTY=")]
-                    found[int(folder.name)] = "".join(party)
+                    known = dict(each.partition("=")[::2] for each in variables)
+                    role = "" if "FEDSILO_PARTY" not in known else "trainer" if "FEDSILO_RUN" in known else "agent"
+                    found[int(folder.name)] = f"{role} {known.get('FEDSILO_PARTY', '')}".strip()
         return found
+
+    def python(self, who: str) -> int:
+        """The pid of ``who``, without the shell around it."""
+        [pid] = [
+            pid
+            for pid, name in self.processes().items()
+            if name == who and not Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"/bin/sh")
+        ]
+        return pid
 
     def until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -191,8 +203,8 @@ def test_no_party_looks_up_or_connects_to_anything_but_its_aws(finished: Finishe
     [endpoint] = {endpoint for _, _, endpoint in events["cleveland"]}
     port = int(endpoint.removeprefix("http://127.0.0.1:"))
     allowed = {("socket.getaddrinfo", f"('127.0.0.1', {port})"), ("socket.connect", f"('127.0.0.1', {port})")}
-    assert events.keys() == {"", "aggregator", *SILOS}
-    for party in ("aggregator", *SILOS):
+    assert events.keys() == {"", *PARTIES}
+    for party in PARTIES:
         assert {(event, target) for event, target, _ in events[party]} == allowed, party
         assert {each for _, _, each in events[party]} == {endpoint}
     bound = {("socket.getaddrinfo", "('127.0.0.1', 0)"), ("socket.gethostbyaddr", "('127.0.0.1',)")}
@@ -228,22 +240,26 @@ for call in (
     }
 
 
-def test_a_silo_that_dies_is_named_with_its_last_lines_and_ctrl_c_then_ends_everything(
-    start: Callable[..., Demo],
-) -> None:
-    demo = start("--silos", "2", "--rounds", "100000", "--quorum", "1", "--deadline", "1")
-    demo.until(lambda: re.search(r"round [1-9][0-9]*/", demo.text), "the first rounds")
-    [victim] = [pid for pid, party in demo.processes().items() if party == "hungary"]
-    assert len(demo.processes()) == 5, "the demo, its AWS and three parties"
-    os.kill(victim, signal.SIGKILL)
-    demo.until(lambda: "hungary was killed by signal 9; its last lines:" in demo.text, "the obituary")
-    last_line = (demo.out / "logs" / "hungary.log").read_text().splitlines()[-1]
-    assert f"    {last_line}" in demo.text.splitlines()
+def rounds(demo: Demo) -> int:
+    """The last round that the demo has shown."""
+    return [0, *(int(each) for each in re.findall(r"round ([0-9]+)/", demo.text))][-1]
 
-    reached = [int(each) for each in re.findall(r"round ([0-9]+)/", demo.text)][-1]
+
+def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(start: Callable[..., Demo]) -> None:
+    demo = start("--silos", "3", "--rounds", "500", "--quorum", "2", "--deadline", "5")
+    demo.until(lambda: rounds(demo) > 0, "the first rounds")
+    os.kill(demo.python("trainer hungary"), signal.SIGKILL)
     demo.until(
-        lambda: [int(each) for each in re.findall(r"round ([0-9]+)/", demo.text)][-1] > reached + 2, "more rounds"
+        lambda: "hungary: the trainer was killed by signal 9; it is started again; its last lines:\n" in demo.text,
+        "the obituary",
     )
+    assert re.search(r"its last lines:\n    .* INFO fedsilo.trainer: hungary takes part in run", demo.text)
+    os.kill(demo.python("agent cleveland"), signal.SIGKILL)
+    demo.until(lambda: "the agent of cleveland had ended, and is started again" in demo.text, "the agent's return")
+    reached = rounds(demo)
+    demo.until(lambda: rounds(demo) > reached + 2, "more rounds")
+    demo.until(lambda: "trainer hungary" in demo.processes().values(), "the trainer's return")
+
     demo.signal(signal.SIGINT)
     assert demo.wait() == 130, demo.text
     assert demo.processes() == {}
@@ -254,9 +270,10 @@ def test_a_silo_that_dies_is_named_with_its_last_lines_and_ctrl_c_then_ends_ever
         assert "stopped by SIGTERM; it goes on where it was when it is started again" in log
 
 
-def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., Demo]) -> None:
-    demo = start("--silos", "2", "--rounds", "100000")
-    demo.until(lambda: {"aggregator", *SILOS} <= set(demo.processes().values()), "the parties")
+@pytest.mark.parametrize("who", ["agent aggregator", "trainer hungary"])
+def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., Demo], who: str) -> None:
+    demo = start("--silos", "2", "--rounds", "500")
+    demo.until(lambda: who in demo.processes().values(), who)
     demo.signal(signal.SIGTERM)
     time.sleep(0.2)
     demo.signal(signal.SIGINT)  # the impatient
@@ -264,4 +281,12 @@ def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., De
     assert demo.processes() == {}
     assert list(demo.scratch.glob("fedsilo-*")) == []
     assert "Traceback" not in demo.text
-    assert "interrupted; nothing is left running" in demo.text
+    assert "interrupted" in demo.text
+
+
+def test_a_demo_that_the_policies_refuse_says_why(start: Callable[..., Demo]) -> None:
+    demo = start("--silos", "2", "--rounds", "1001")
+    assert demo.wait() == 3, demo.text
+    assert "policy.max_rounds: 1001 rounds are more than 500" in demo.text
+    assert demo.processes() == {}
+    assert json.loads((demo.out / "result.json").read_text())["state"] != "FINISHED"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from boto3.s3.transfer import TransferConfig
 
-from fedsilo import emulator, local, mail, names, part
+from fedsilo import embedded, emulator, mail, names, part
 from fedsilo.ledger import Ledger
 from fedsilo.mail import Mailbox
 from fedsilo.run import Run
@@ -25,7 +25,7 @@ class Hub:
     def __init__(self, endpoint: str, silos: tuple[str, ...] = ("cleveland", "hungary")) -> None:
         self.endpoint = endpoint
         self.federation = described(f"hub{next(_count)}", silos)
-        local.create_hub(self.federation)
+        embedded.create_hub(self.federation)
         self.run = self.run_of()
         self._mailboxes: list[Mailbox] = []
 
@@ -50,7 +50,7 @@ class Hub:
         return names.mail_bucket(self.federation.name, emulator.ACCOUNT, "us-east-1")
 
     def settings(self, party: str) -> Settings:
-        return local.settings(self.federation, party)
+        return embedded.settings(self.federation, party)
 
     def mailbox(self, party: str, limit: int = 2**26, run: str | None = None) -> Mailbox:
         self._mailboxes.append(Mailbox(self.settings(party), run or self.run.run, limit))

@@ -11,7 +11,7 @@ import pytest
 import requests
 import torch
 
-from fedsilo import aws, emulator, local, names
+from fedsilo import aws, embedded, emulator, names
 from fedsilo.errors import AccessError, HubError
 from fedsilo.mail import PART_BYTES, Mailbox
 from fedsilo.names import AGGREGATOR
@@ -181,7 +181,7 @@ def guarded() -> Iterator[tuple[str, Settings]]:
         with emulator.Emulator() as own:
             for name, value in emulator.environment(own.endpoint, "us-east-1").items():
                 patch.setenv(name, value)
-            local.create_hub(federation)
+            embedded.create_hub(federation)
             iam = boto3.client("iam")
             iam.create_user(UserName="cleveland")
             keys = iam.create_access_key(UserName="cleveland")["AccessKey"]
@@ -197,7 +197,7 @@ def guarded() -> Iterator[tuple[str, Settings]]:
             patch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
             patch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
             patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys it has seen first
-            yield own.endpoint, local.settings(federation, "cleveland")
+            yield own.endpoint, embedded.settings(federation, "cleveland")
 
 
 def test_what_iam_denies_is_named_with_who_asked(guarded: tuple[str, Settings]) -> None:

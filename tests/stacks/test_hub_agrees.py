@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedsilo import aws, emulator, local
+from fedsilo import aws, embedded, emulator
 from stacks.hub import HubStack
 from tests.stacks.conftest import synthesize
 
@@ -23,7 +23,7 @@ silos:
 def test_embedded_hub_has_what_the_hubs_template_says(tmp_path: Path) -> None:
     (tmp_path / "federation.yaml").write_text(SPEC)
     deployed = synthesize(tmp_path / "federation.yaml", tmp_path / "out", HubStack)
-    local.create_hub(deployed.federation)
+    embedded.create_hub(deployed.federation)
 
     buckets = {bucket["Name"] for bucket in aws.s3("us-east-1").list_buckets()["Buckets"]}
     (mail,) = {p["BucketName"] for _, _, p in deployed.resources("AWS::S3::Bucket") if "BucketName" in p}
@@ -31,11 +31,11 @@ def test_embedded_hub_has_what_the_hubs_template_says(tmp_path: Path) -> None:
     assert emulator.ACCOUNT in mail
 
     sqs = aws.sqs("us-east-1")
-    embedded: dict[str, Any] = {}
+    queues: dict[str, Any] = {}
     for url in sqs.list_queues(QueueNamePrefix="agreeing-")["QueueUrls"]:
         attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
         redrive = json.loads(attributes.get("RedrivePolicy", "null"))
-        embedded[url.rpartition("/")[2]] = {
+        queues[url.rpartition("/")[2]] = {
             "FifoQueue": attributes["FifoQueue"] == "true",
             "VisibilityTimeout": int(attributes["VisibilityTimeout"]),
             "MessageRetentionPeriod": int(attributes["MessageRetentionPeriod"]),
@@ -54,5 +54,5 @@ def test_embedded_hub_has_what_the_hubs_template_says(tmp_path: Path) -> None:
         }
         for _, _, p in deployed.resources("AWS::SQS::Queue")
     }
-    assert embedded == said
+    assert queues == said
     assert len(said) == 9

@@ -1,10 +1,6 @@
-"""A federation on one machine: the hub in the embedded AWS, and a process for every party.
-
-The processes run what a pod runs; only the endpoint and who starts them differ.
-"""
+"""Trainers without agents, for tests and benchmarks that hold, kill and measure them."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -12,52 +8,10 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from fedsilo import aws, emulator, names, queues
+from fedsilo import emulator
+from fedsilo.local_process import STOP_SECONDS
 from fedsilo.settings import Settings
-from fedsilo.spec import Federation
-
-if TYPE_CHECKING:
-    from mypy_boto3_sqs import SQSClient
-
-STOP_SECONDS = 5.0
-"""How long a process may take to end itself when asked."""
-
-
-def create_hub(federation: Federation) -> None:
-    """Make the mail bucket and the queues, by the names and with the attributes of the hub stack that matter here."""
-    region = federation.aggregator.region
-    s3, sqs = aws.s3(region), aws.sqs(region)
-    bucket = names.mail_bucket(federation.name, emulator.ACCOUNT, region)
-    with aws.explained("fedsilo", f"create {bucket}", "the embedded AWS runs"):
-        if region == "us-east-1":
-            s3.create_bucket(Bucket=bucket)
-        else:
-            s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]
-        for party in federation.parties:
-            dead = _create_queue(sqs, names.dead_letter_queue(federation.name, party.name))
-            for queue in (names.data_queue, names.control_queue):
-                redrive = {"deadLetterTargetArn": dead, "maxReceiveCount": queues.RECEIVES}
-                _create_queue(sqs, queue(federation.name, party.name), RedrivePolicy=json.dumps(redrive))
-
-
-def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> str:
-    """Make a queue that behaves like the hub stack's, and return its ARN."""
-    behaviour = {"VisibilityTimeout": str(queues.VISIBLE_AFTER), "MessageRetentionPeriod": str(queues.KEPT)}
-    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **behaviour, **attributes})["QueueUrl"]  # type: ignore[dict-item]
-    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-
-
-def settings(federation: Federation, party: str) -> Settings:
-    """Who a party of the embedded federation is."""
-    return Settings(
-        federation=federation.name,
-        party=party,
-        rank=federation.party(party).rank,
-        hub_account=emulator.ACCOUNT,
-        hub_region=federation.aggregator.region,
-    )
 
 
 def trainer_environment(party: Settings, endpoint: str, scratch: Path) -> dict[str, str]:
@@ -78,7 +32,7 @@ class Trainer:
         self.party = party.party
         self.log = log
         with log.open("ab") as file:
-            self._process = subprocess.Popen(  # noqa: S603
+            self._process = subprocess.Popen(
                 [sys.executable, "-m", "fedsilo", "trainer", run],
                 stdin=subprocess.DEVNULL,
                 stdout=file,

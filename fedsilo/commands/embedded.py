@@ -1,0 +1,28 @@
+"""``fedsilo up`` and ``fedsilo down``: a federation on this machine, to play with."""
+
+from fedsilo.commands import options
+from fedsilo.commands.options import SpecFile
+
+
+def up(federation: SpecFile = options.SPEC_FILE) -> None:
+    """Bring up the federation on this machine, against an embedded AWS, until fedsilo down.
+
+    The other commands then use it. It is kept in the folder .fedsilo beside the federation's file.
+    """
+    from fedsilo import show
+    from fedsilo import up as embedded
+
+    out = show.console()
+    out.print("bringing up the embedded AWS and an agent for every party", style="dim")
+    found = embedded.bring_up(federation)
+    out.print(f"{found.federation} is up: {', '.join(found.parties)}; embedded AWS at {found.endpoint}", soft_wrap=True)
+    out.print("next: fedsilo run start WORKLOAD --watch, and fedsilo down to end it")
+
+
+def down(federation: SpecFile = options.SPEC_FILE) -> None:
+    """End what fedsilo up has brought up; its runs and models are gone then."""
+    from fedsilo import show
+    from fedsilo import up as embedded
+
+    ended = embedded.take_down(federation)
+    show.console().print("ended; nothing is left running" if ended else "nothing is up")

@@ -1,0 +1,134 @@
+"""The embedded federation of ``fedsilo up``: kept by a process of its own until ``fedsilo down``.
+
+It lives in ``FOLDER`` beside the federation's file. There every other command finds it, and uses it in place of AWS.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fedsilo import emulator, spec
+from fedsilo.embedded import LAST_BYTES, READY_SECONDS, Embedded, account, end_processes
+from fedsilo.errors import FedsiloError, HubError
+from fedsilo.local_process import LocalProcess
+
+FOLDER = ".fedsilo"
+
+TEND_SECONDS = 1.0
+"""How often the keeper looks whether the agents live."""
+
+
+@dataclass(frozen=True)
+class State:
+    """``up.json``: what is up."""
+
+    endpoint: str
+    region: str
+    account: str
+    federation: str
+    parties: list[str]
+
+
+def state(file: Path) -> State | None:
+    """What is up for the federation that the file describes; None where nothing is, or not yet.
+
+    Raises ``HubError`` where it has ended by itself.
+    """
+    folder = _folder(file)
+    if not (folder / "up.json").exists():
+        return None
+    if not _keeper(folder).alive:
+        raise HubError(
+            f"the embedded federation in {folder} has ended, as when the machine was restarted; `fedsilo down` clears "
+            "it away, and `fedsilo up` starts a new one"
+        )
+    return State(**json.loads((folder / "up.json").read_text()))
+
+
+def connect(file: Path) -> State | None:
+    """Make this process use what is up, unless its environment names an endpoint. Returns what it then uses."""
+    if "AWS_ENDPOINT_URL" in os.environ:
+        return None
+    found = state(file)
+    if found:
+        emulator.use(found.endpoint, found.region)
+    return found
+
+
+def bring_up(file: Path) -> State:
+    """Start it, and return when every agent is there; one that is up already stays as it is.
+
+    Raises ``SpecError`` where the file is not valid, ``HubError`` where it does not come up; then nothing is left.
+    """
+    spec.load(file)
+    folder = _folder(file)
+    if found := state(file):
+        return found
+    end_processes(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    keeper = _keeper(folder)
+    deadline = time.monotonic() + READY_SECONDS
+    try:
+        keeper.start([sys.executable, "-m", "fedsilo.up", str(file.absolute())], os.environ)
+        while not (found := state(file)):
+            if not keeper.alive or time.monotonic() > deadline:
+                raise HubError(
+                    f"the embedded federation did not come up: {keeper.log(LAST_BYTES).strip() or 'no word'}"
+                )
+            time.sleep(0.1)
+    except OSError as error:
+        raise HubError(f"{folder} can't hold the embedded federation: {error.strerror}") from None
+    except BaseException:
+        take_down(file)
+        raise
+    return found
+
+
+def take_down(file: Path) -> bool:
+    """End it and remove its folder; its runs and models are gone. Returns whether there was anything."""
+    folder = _folder(file)
+    if not folder.is_dir():
+        return False
+    _keeper(folder).end()
+    end_processes(folder)
+    shutil.rmtree(folder)
+    return True
+
+
+def main(file: Path) -> None:
+    """Bring up the federation that the file describes, and keep it until SIGTERM: the keeper."""
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    federation = spec.load(file)
+    folder = _folder(file)
+    with Embedded(federation, folder) as embedded:
+        embedded.wait_until_ready()
+        region = federation.aggregator.region
+        up = State(embedded.endpoint, region, account(federation), federation.name, embedded.parties)
+        new = folder / "up.new"
+        new.write_text(json.dumps(asdict(up)))
+        new.replace(folder / "up.json")
+        while not stop.wait(TEND_SECONDS):
+            for party in embedded.tend():
+                print(f"the agent of {party} had ended, and is started again", flush=True)  # noqa: T201
+
+
+def _folder(file: Path) -> Path:
+    return file.parent / FOLDER
+
+
+def _keeper(folder: Path) -> LocalProcess:
+    return LocalProcess(folder / "keeper")
+
+
+if __name__ == "__main__":
+    try:
+        main(Path(sys.argv[1]))
+    except FedsiloError as error:
+        sys.exit(f"error: {error}")
