@@ -88,7 +88,7 @@ def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeyp
         client = boto3.client("s3", config=aws.config(2))
         proxy.fail_next(s3=10**6)
         with (
-            pytest.raises(HubError, match=r"^AWS answered (500|503) \((500|503)\) to list it by me, after 2 tries$"),
+            pytest.raises(HubError, match=r"^AWS answered (500|503) \((500|503)\) to list it by me, tries: 2$"),
             aws.explained("me", "list it", "it is there"),
         ):
             client.list_objects_v2(Bucket=hub.bucket)
@@ -138,7 +138,7 @@ def always(status: int, body: str) -> Iterator[str]:
 def test_credentials_that_aws_does_not_accept_are_an_access_error(endpoint: str, code: str) -> None:
     with always(403, f"<Error><Code>{code}</Code><Message>no</Message></Error>") as url:
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=aws.config(2))
-        words = rf"^me: AWS does not accept the credentials \({code}\) for list it; renew them$"
+        words = rf"^me: AWS does not accept the credentials \({code}\) to list it; renew them$"
         with pytest.raises(AccessError, match=words), aws.explained("me", "list it", "it is there"):
             client.list_objects_v2(Bucket="bucket")
 
@@ -149,14 +149,14 @@ def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with (
-        pytest.raises(AccessError, match=r"^me found no AWS credentials for list it; set AWS_PROFILE, or give the pod"),
+        pytest.raises(AccessError, match=r"^me found no AWS credentials to list it; set AWS_PROFILE, or give the pod"),
         aws.explained("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("s3", config=aws.config(1)).list_buckets()
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
     with (
-        pytest.raises(AccessError, match=r"^me has no AWS Region for list it; set AWS_REGION$"),
+        pytest.raises(AccessError, match=r"^me has no AWS Region to list it; set AWS_REGION$"),
         aws.explained("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("sqs")
@@ -227,7 +227,7 @@ def test_a_user_that_aws_does_not_know_is_told_to_renew_its_credentials(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
     with (
-        pytest.raises(AccessError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) for "),
+        pytest.raises(AccessError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) to "),
         aws.explained("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("s3").list_objects_v2(Bucket=guarded[1].bucket)

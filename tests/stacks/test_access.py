@@ -155,12 +155,15 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
 
 
 def may_list(who: Who, key: str) -> bool:
-    """A key is listed by whoever may read it, except that run.json and the agents' names are no secret to agents."""
-    if who.role == "operator":
+    """A key is listed by whoever may read it, except that run.json and the agents' names are no secret to agents.
+
+    The aggregator's trainer lists everything.
+    """
+    if who.role == "operator" or (who.role == "trainer" and who.party.name == names.AGGREGATOR):
         return True
     if key == RUN.run_json or key.startswith("agents/"):
-        return who.role == "agent" or (key == RUN.run_json and who.party.name == names.AGGREGATOR)
-    return key == RUN.status(who.party.name) or (who.role == "trainer" and who.party.name == names.AGGREGATOR)
+        return who.role == "agent"
+    return key == RUN.status(who.party.name)
 
 
 def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
