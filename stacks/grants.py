@@ -232,14 +232,14 @@ def own_data(bucket: str, key_arn: str) -> list[Grant]:
 
 
 def operator(hub: Hub) -> list[Grant]:
-    """What whoever runs the federation may do: write run.json, read the ledgers, send requests to the agents.
+    """What whoever runs the federation may do: begin runs, read the ledgers, send requests to the agents.
 
     Listing is what tells an object that is not there from one that may not be read.
     """
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
     return [
         Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*", names.agent_key("*"))),
-        Grant(("s3:PutObject",), hub.mail(_RUNS.run_json)),
+        Grant(("s3:PutObject",), hub.mail(_RUNS.run_json, f"{names.INDEX}*")),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
         _list(hub),
         Grant(("sqs:SendMessage",), [hub.control_queue("*")], hub.own_queues, why=_ALL_QUEUES),
