@@ -19,7 +19,7 @@ from fedsilo.charts import duration
 from fedsilo.errors import HubError
 from fedsilo.record import Reader, parties
 from fedsilo.run import Run
-from fedsilo.words import REQUESTED, TERMINAL, UNKNOWN, Status
+from fedsilo.words import REQUESTED, RESTARTING, TERMINAL, UNKNOWN, Status
 
 POLL_SECONDS = 1.0
 
@@ -39,6 +39,7 @@ _WAITING = {
     "QUEUED": "waiting for an earlier run of the aggregator to end",
     "PENDING": "waiting for the aggregator's trainer to be scheduled",
     "STARTING": "waiting for the aggregator's trainer to come up",
+    RESTARTING: "waiting for the aggregator's trainer to be started again",
     "WAITING": "waiting for silos to come up",
 }
 

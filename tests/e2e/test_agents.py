@@ -313,6 +313,27 @@ def test_trainer_that_keeps_dying_is_given_up_with_the_reason(agents: Agents) ->
     agents.until_idle()
 
 
+def test_trainer_that_keeps_failing_says_why_and_has_not_failed_before_it_is_given_up(agents: Agents) -> None:
+    run = agents.run()
+    attributes = {"FifoQueue": "true", "VisibilityTimeout": "2"}
+    agents.sqs.delete_queue(QueueUrl=agents.queue(names.data_queue, SILOS[0]))
+    agents.ask("start", run, SILOS[0])
+    said: dict[tuple[str, bool], str] = {}
+
+    def over() -> bool:
+        status = agents.status(run, SILOS[0])
+        said[status.get("state", ""), "finished" in status] = status.get("reason", "")
+        return status.get("state") == "FAILED"
+
+    agents.until(over, "the agent to give up")
+    agents.sqs.create_queue(QueueName=names.data_queue(agents.federation.name, SILOS[0]), Attributes=attributes)
+    why = f"; it said: not found: find {names.data_queue(agents.federation.name, SILOS[0])}"
+    assert [state for state, finished in said if finished] == ["FAILED"]
+    assert said["FAILED", True].startswith(f"the trainer ended with exit code 1 at try 4{why}")
+    assert f"it is started again{why}" in said["PENDING", False]
+    agents.until_idle()
+
+
 def test_trainer_whose_part_is_over_is_not_started_again(agents: Agents) -> None:
     run = agents.run(hyperparameters={"epochs": 0})
     agents.ask("start", run, SILOS[0])
