@@ -4,7 +4,7 @@ What parties wrote is not trusted: objects are read up to a limit, and what is m
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -84,11 +84,13 @@ class _Found:
 
 
 class Reader:
-    """Reads ledgers from a federation's mail bucket, and begins them."""
+    """Reads ledgers from a federation's mail bucket, and begins them. ``who`` reads, for messages about access."""
 
-    def __init__(self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS) -> None:
+    def __init__(
+        self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS, who: str = "the operator"
+    ) -> None:
         self.bucket = names.mail_bucket(federation, account, region)
-        self._federation = federation
+        self._federation, self._who = federation, who
         self._s3 = aws.s3(region, attempts)
         self._missing = f"stack {names.stack(federation, 'hub')} is deployed in {region}"
 
@@ -160,7 +162,11 @@ class Reader:
 
     def all_words(self, run: Run) -> dict[str, Status]:
         """The status of every party, safe to show; of one that has said nothing, the empty one."""
-        return dict(zip(parties(run), self._parallel(lambda p: self.word(run, p), parties(run)), strict=True))
+        return self.words(run, parties(run))
+
+    def words(self, run: Run, of: Collection[str]) -> dict[str, Status]:
+        """The status of some parties."""
+        return dict(zip(of, self._parallel(lambda party: self.word(run, party), of), strict=True))
 
     def word(self, run: Run, party: str) -> Status:
         """The status of one party."""
@@ -259,7 +265,7 @@ class Reader:
         return any(entry["Key"] == key for entry in found.get("Contents", []))
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.explained("the operator", doing, self._missing)
+        return aws.explained(self._who, doing, self._missing)
 
     def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:

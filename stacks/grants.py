@@ -105,13 +105,15 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
     """What a party's trainer may do in the mail bucket beside: write below its prefix, read what is addressed to it.
 
     One pattern is both, since its star also matches slashes: ``runs/*/<party>/*`` is what the party wrote and
-    ``runs/<run>/<sender>/outbox/<party>/…``. Writing the latter, below the sender's prefix, is denied.
+    ``runs/<run>/<sender>/outbox/<party>/…``. Writing the latter, below the sender's prefix, is denied. The
+    aggregator reads the silos' statuses, too, so as not to wait for one that has ended.
     """
     own = f"{_RUNS.party(party.name)}*"
     return [
         Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(own)),
         _list(hub, *([own] if isinstance(party, Silo) else [])),
         denied(hub, party),
+        *([] if isinstance(party, Silo) else [Grant(_READ_OBJECT, hub.mail(_RUNS.status("*")))]),
     ]
 
 

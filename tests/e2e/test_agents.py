@@ -246,6 +246,22 @@ def test_policy_refuses_with_rule_value_and_bound(agents: Agents) -> None:
     assert not (agents.folder / SILOS[0] / "runs" / run.run).exists()
 
 
+def test_a_run_ends_at_once_where_a_refusal_leaves_no_quorum(agents: Agents) -> None:
+    policy = agents.folder / SILOS[1] / "policy.json"
+    before = policy.read_text()
+    policy.write_text(json.dumps({"max_rounds": 2}))
+    run = agents.run()
+    agents.ask("start", run)
+    agents.until_states(run, {AGGREGATOR: "FAILED", SILOS[0]: "FAILED", SILOS[1]: "REFUSED"})
+    policy.write_text(before)
+    reason = agents.status(run, AGGREGATOR)["reason"]
+    assert reason.startswith(f"lost {SILOS[1]} (REFUSED: policy.max_rounds: 3 rounds are more than 2); the quorum is 2")
+    assert agents.status(run, SILOS[0])["reason"] == reason
+    took = datetime.fromisoformat(agents.status(run, AGGREGATOR)["finished"]) - run.created
+    assert took.total_seconds() < run.join_seconds / 2
+    agents.until_idle()
+
+
 def test_abort_in_mid_round_leaves_nothing(agents: Agents) -> None:
     run, waiting = agents.run(rounds=5000), agents.run()
     agents.ask("start", run)
