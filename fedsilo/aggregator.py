@@ -151,7 +151,6 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         silo = self._sender(msg_params)
         if not self._take_samples(silo, msg_params):
             return
-        self._lost.pop(silo, None)
         if self._open is None:
             self._present.add(silo)
             self._statistics[silo] = msg_params.get("statistics") or {}
@@ -198,7 +197,6 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             return
         self._evaluations[silo] = msg_params.get("evaluation") or {}
         self._present.add(silo)
-        self._lost.pop(silo, None)
         self._show()
         self._go_on()
 
@@ -381,6 +379,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         if self._samples.setdefault(silo, samples) != samples:
             self._refuse(silo, f"declares {samples} training samples, but had declared {self._samples[silo]}")
             return False
+        self._lost.pop(silo, None)  # it is heard of again
         return True
 
     def _weight(self, silo: str) -> int:

@@ -381,9 +381,9 @@ def test_a_silo_that_was_out_and_comes_is_in(hub: Hub) -> None:
     second.online()
     second.answer(second.wait(), 3.0)
     first.answer(sync, 1.0)
-    final = first.wait()
-    assert final.groups["model"]["linear.weight"].eq(2).all()
     for silo in (first, second):
+        final = silo.wait()
+        assert final.groups["model"]["linear.weight"].eq(2).all()
         silo.finish(final)
     assert aggregator.end() is None
 
