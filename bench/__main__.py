@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import federation
+from bench import federation, listing
 from bench.task import HOSPITALS, Task
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -33,7 +33,7 @@ Results = dict[str, Any]
 def main() -> None:
     console = Console()
     results: Results = {"cpus": os.cpu_count(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    for part in (small_model, waiting, large_model, memory, demo, quality):
+    for part in (small_model, waiting, large_model, memory, demo, run_list, quality):
         console.print(f"[dim]{part.__doc__}[/]")
         results[part.__name__] = part()
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
@@ -72,6 +72,12 @@ def demo() -> Results:
         seconds = [_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(REPEATS)]  # noqa: S603
         result = json.loads((Path(out) / "result.json").read_text())
     return {"seconds": statistics.median(seconds)} | {"first_round": result["start_to_first_round_seconds"]}
+
+
+def run_list() -> Results:
+    """``fedsilo run list`` of 1,000 runs, start to end."""
+    runs = [listing.seconds() for _ in range(REPEATS)]
+    return {key: statistics.median(run[key] for run in runs) for key in runs[0]}
 
 
 def quality() -> Results:
@@ -118,6 +124,9 @@ def table(results: Results) -> Table:
         models = results["memory"][f"models_{silos}_silos"]
         shown.add_row(f"aggregator above its small-model peak, {silos} silos, models", "", "", f"{models:.2f}", "")
     shown.add_row("demo, 20 rounds, 4 silos, s", "", "", f"{results['demo']['seconds']:.1f}", "")
+    listed = results["run_list"]
+    times = f"{listed['newest_20']:.2f} / {listed['all']:.2f}"
+    shown.add_row(f"run list of {listing.RUNS:,} runs: the newest 20 / all, s", "", "", times, "")
     quality = results["quality"]
     scores = f"{quality['test_auc']:.3f} / {quality['test_accuracy']:.3f}"
     shown.add_row("example, 50 rounds, 5 seeds, AUC / accuracy", "", "", scores, "")

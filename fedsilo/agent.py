@@ -31,7 +31,7 @@ from fedsilo.launcher import Job, Launcher
 from fedsilo.ledger import HEARTBEAT_SECONDS, now
 from fedsilo.run import Run
 from fedsilo.settings import Settings
-from fedsilo.words import TERMINAL
+from fedsilo.words import RESTARTING, TERMINAL
 
 PRESENCE_SECONDS = 60.0
 """How often an agent says that it is there. A put a minute is 44,000 a month: about 0.22 USD a party in S3 requests."""
@@ -318,7 +318,10 @@ class Agent:
     # --- reports
 
     def _say(self, run_id: str, state: str, reason: str, **fields: Any) -> None:
-        """Write the party's status of the run, on top of what stands there."""
+        """Write the party's status of the run, on top of what stands there.
+
+        What a trainer that is started again, or given up, had said of its failure is kept until the next one writes.
+        """
         log.info("%s %s", state, reason, extra={"run": run_id})
         status = self._hub.status(run_id) or {
             "run": run_id,
@@ -326,7 +329,11 @@ class Agent:
             "round": 0,
             "started": now(),
         }
-        status |= {"version": fedsilo.__version__, "state": state, "reason": reason[:LONGEST_REASON]}
+        if status.get("state") == RESTARTING:
+            status["failure"] = status["reason"]
+        failed = "failure" in status and state in ("PENDING", "FAILED")
+        told = f"{reason}; it said: {status['failure']}" if failed else reason
+        status |= {"version": fedsilo.__version__, "state": state, "reason": told[:LONGEST_REASON]}
         status |= {"heartbeat": now()} | fields | ({"finished": now()} if state in TERMINAL else {})
         self._hub.put_status(run_id, status)
         self._said[run_id] = state, reason, time.monotonic()

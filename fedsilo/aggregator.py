@@ -16,13 +16,15 @@ from typing import Any
 import torch
 
 from fedsilo import fedml_core  # noqa: F401  (before FedML)
-from fedsilo.errors import MailError, RunError
+from fedsilo.errors import FedsiloError, MailError, RunError
 from fedsilo.learning import Aggregator, Sums
 from fedsilo.ledger import Ledger
 from fedsilo.mail import MODEL, Notice, Tensors, check_parameters, finite
 from fedsilo.mail_comm import BAD_MAIL, ROUND, TICK, MailCommManager
+from fedsilo.record import Reader
 from fedsilo.run import Run
 from fedsilo.tracking import Tracker
+from fedsilo.words import LOST, plain
 
 from fedml.core.distributed.communication.message import Message
 from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator
@@ -31,6 +33,9 @@ from fedml.cross_silo.server.message_define import MyMessage
 
 MOST_SAMPLES = 10**12
 """What a silo may declare at most; more is no count of anything."""
+
+LOOK_SECONDS = 5.0
+"""How often an aggregator that waits looks whether those it waits for have ended: a GET of each one's status."""
 
 SENSELESS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 """What a workload may raise for sums of the right form with values that can't be."""
@@ -98,11 +103,15 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         super().__init__(args, aggregator, client_rank=0, client_num=len(run.silos), backend="MAIL")
         self._present: set[str] = set()  # silos that are waited for
         self._refused: dict[str, str] = {}
+        self._lost: dict[str, str] = {}  # silos that say themselves that their part is over, and why
         self._samples: dict[str, int] = {}  # what each silo declared when it came ONLINE
         self._statistics: dict[str, Sums] = {}
         self._evaluations: dict[str, Sums] = {}  # of the global model that opened the round
         self._finished: set[str] = set()
         self._open: Notice | None = None  # the broadcast of the open round; None before round 0
+        self._deadline = self._look_at = 0.0
+        party = comm.mailbox.settings
+        self._reader = Reader(party.federation, party.hub_account, party.hub_region, attempts=1, who=party.role)
 
     # --- FedML's hooks
 
@@ -122,7 +131,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         """Wait for the silos, or go on with the round that was open when an earlier aggregator ended."""
         notice = self._comm.mailbox.newest_broadcast()
         if notice is None:
-            self._comm.wake_at = time.monotonic() + self._run.join_seconds
+            self._wait(self._run.join_seconds, look_in=0.0)
             self._show("WAITING")
             return
         mail = self._comm.mailbox.open(notice)
@@ -146,8 +155,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
             self._present.add(silo)
             self._statistics[silo] = msg_params.get("statistics") or {}
             self._show("WAITING")
-            if self._present >= set(self._run.silos) - self._refused.keys():
-                self._open_first_round()
+            self._go_on()
             return
         if silo not in self._present:
             self._present.add(silo)
@@ -164,8 +172,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._evaluations[silo] = msg_params.get("evaluation") or {}
         self._finished.add(silo)
         self._show()
-        if self._finished >= self._present:
-            self._end()
+        self._go_on()
 
     def handle_message_client_status_update(self, msg_params: Message) -> None:
         if self._sender(msg_params) not in self._refused:
@@ -191,7 +198,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._evaluations[silo] = msg_params.get("evaluation") or {}
         self._present.add(silo)
         self._show()
-        self._close_round_if_complete()
+        self._go_on()
 
     # --- rounds
 
@@ -209,20 +216,32 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._broadcast(0)
 
     def _broadcast(self, round_idx: int) -> None:
-        members = [silo for silo in self._run.silos if silo not in self._refused]
-        notice = self._comm.broadcast(members, round_idx, self.aggregator.get_global_model_params())
+        notice = self._comm.broadcast(self._left(), round_idx, self.aggregator.get_global_model_params())
         self._begin_round(round_idx, notice)
 
     def _begin_round(self, round_idx: int, notice: Notice) -> None:
         self.args.round_idx = round_idx
         self._open = notice
         self._evaluations = {}
-        self._comm.wake_at = time.monotonic() + self._run.deadline_seconds
-        self._ledger.event("opened", round_idx, f"{len(self._run.silos) - len(self._refused)} silos")
+        self._wait(self._run.deadline_seconds, look_in=LOOK_SECONDS)
+        self._ledger.event("opened", round_idx, f"{len(self._left())} silos")
         self._show("FINISHING" if round_idx == self.round_num else "TRAINING")
 
-    def _close_round_if_complete(self) -> None:
-        if not self._missing() and len(self.aggregator.answered) >= self._run.quorum:
+    def _go_on(self) -> None:
+        """Open or close a round if nobody is waited for any more; end the run if there can be no quorum."""
+        if self._final:
+            if not self._missing():
+                self._end()
+            return
+        left = self._left()
+        if len(left) < self._run.quorum:
+            lost = (("refused", self._refused), ("lost", self._lost))
+            told = (f"{how} {', '.join(f'{silo} ({why})' for silo, why in of.items())}" for how, of in lost if of)
+            self._fail("; ".join(told))
+        if self._open is None:
+            if self._present >= set(left):
+                self._open_first_round()
+        elif not self._missing() and len(self.aggregator.answered) >= self._run.quorum:
             self._close_round()
 
     def _close_round(self) -> None:
@@ -233,15 +252,46 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._broadcast(round_idx + 1)
 
     def _handle_tick(self, message: Message) -> None:
-        if time.monotonic() < self._comm.wake_at:
+        now = time.monotonic()
+        if now >= self._deadline:
+            self._close_at_deadline()
+        elif now >= self._look_at:
+            self._wait(self._deadline - now, look_in=LOOK_SECONDS)
+            self._look()
+
+    def _wait(self, seconds: float, *, look_in: float) -> None:
+        """Be woken when ``seconds`` are over, at the latest, and look at silos in ``look_in`` seconds."""
+        now = time.monotonic()
+        self._deadline, self._look_at = now + seconds, now + look_in
+        self._comm.wake_at = min(self._deadline, self._look_at)
+
+    def _look(self) -> None:
+        """See which of the silos that are waited for say that their part is over. It is their word on themselves."""
+        done = set() if self._open is None else self._done()
+        waited_for = [silo for silo in self._left() if silo not in done]
+        try:
+            words = self._reader.words(self._run, waited_for)
+        except FedsiloError as error:
+            log.warning("the silos' statuses can't be read: %s", error)
             return
+        lost = {silo: f"{word.state}: {plain(word.reason, 200)}" for silo, word in words.items() if word.state in LOST}
+        for silo, why in lost.items():
+            self._lost[silo] = why
+            self._present.discard(silo)
+            self._statistics.pop(silo, None)
+            self._ledger.event("lost", self.args.round_idx, f"{silo}: {why}")
+        if lost:
+            self._show()
+            self._go_on()
+
+    def _close_at_deadline(self) -> None:
         if self._open is None:
             if len(self._present) < self._run.quorum:
                 self._fail(
                     f"{len(self._present)} of {len(self._run.silos)} silos came within {self._run.join_seconds:g} s"
                 )
             self._open_first_round()
-        elif self.args.round_idx == self.round_num:
+        elif self._final:
             self._end()
         else:
             answered = len(self.aggregator.answered)
@@ -260,6 +310,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
     def _end(self) -> None:
         self._log_evaluation(self.args.round_idx)
         self._comm.mailbox.publish_model(self.aggregator.get_global_model_params())
+        self._deadline = self._look_at = math.inf
         self._ledger.event("finished", self.args.round_idx, f"model published; {len(self._finished)} silos have it")
         self.finish()
 
@@ -267,13 +318,27 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         missing = sorted(set(self._run.silos) - self._answering())
         reason = f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(missing)}"
         for silo in self._run.silos:
-            self._send_finish(silo, reason, refused=False)
+            if silo not in self._lost:
+                self._send_finish(silo, reason, refused=False)
         raise RunError(reason)
 
     # --- silos
 
     def _sender(self, message: Message) -> str:
         return str(self._run.silos[message.get_sender_id() - 1])
+
+    def _left(self) -> list[str]:
+        """The silos that take part, or still may."""
+        return [silo for silo in self._run.silos if silo not in self._refused and silo not in self._lost]
+
+    @property
+    def _final(self) -> bool:
+        """Whether the open round is the last one, which hands out the final model."""
+        return self._open is not None and self.args.round_idx == self.round_num
+
+    def _done(self) -> set[str]:
+        """The silos that have done what the open round asks of them."""
+        return self._finished if self._final else self._answering()
 
     def _answering(self) -> set[str]:
         if self._open is None:
@@ -282,8 +347,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
 
     def _missing(self) -> set[str]:
         """The silos that the open round waits for."""
-        final = self.args.round_idx == self.round_num
-        return self._present - (self._finished if final else self._answering())
+        return self._present - self._done()
 
     def _handle_bad_mail(self, message: Message) -> None:
         if message.get("party") not in self._refused:
@@ -298,13 +362,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._ledger.event("refused", self.args.round_idx, f"{silo}: {reason}")
         self._send_finish(silo, f"refused by the aggregator: {reason}", refused=True)
         self._show()
-        if len(self._run.silos) - len(self._refused) < self._run.quorum:
-            self._fail(f"refused {', '.join(f'{name} ({why})' for name, why in self._refused.items())}")
-        if self._open is None:
-            if self._present and self._present >= set(self._run.silos) - self._refused.keys():
-                self._open_first_round()
-        elif self.args.round_idx < self.round_num:
-            self._close_round_if_complete()
+        self._go_on()
 
     def _send_finish(self, silo: str, reason: str, *, refused: bool) -> None:
         message = Message(MyMessage.MSG_TYPE_S2C_FINISH, self.rank, self._run.rank(silo))
@@ -321,6 +379,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         if self._samples.setdefault(silo, samples) != samples:
             self._refuse(silo, f"declares {samples} training samples, but had declared {self._samples[silo]}")
             return False
+        self._lost.pop(silo, None)  # it is heard of again
         return True
 
     def _weight(self, silo: str) -> int:
@@ -368,7 +427,7 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
     def _show(self, state: str | None = None) -> None:
         self._ledger.status(
             round=self.args.round_idx,
-            answered=sorted(self._finished if self.args.round_idx == self.round_num else self._answering()),
+            answered=sorted(self._done()),
             present=sorted(self._present),
             refused=self._refused,
             **({"state": state} if state else {}),

@@ -89,12 +89,12 @@ def _bucket(hub: Hub) -> Iterator[Check]:
     except FedsiloError as error:
         yield _failed("mail bucket", error)
         return
-    yield Check("mail bucket", OK, f"{hub.reader.bucket}, newest run: {newest.id if newest else 'none yet'}")
+    yield Check("mail bucket", OK, f"{hub.reader.bucket}, newest run: {newest.run if newest else 'none yet'}")
     if newest is None:
         yield Check("write runs", LOOK, "not checked before there is a run")
         return
     try:
-        allowed = hub.reader.may_write(newest.id)
+        allowed = hub.reader.may_write(newest.run)
     except FedsiloError as error:
         yield _failed("write runs", error)
         return

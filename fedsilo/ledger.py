@@ -19,6 +19,7 @@ import fedsilo
 from fedsilo import aws
 from fedsilo.run import Run
 from fedsilo.settings import Settings
+from fedsilo.words import TERMINAL
 
 INTERVAL_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
@@ -90,8 +91,8 @@ class Ledger:
             )
 
     def close(self, **fields: Any) -> None:
-        """Write what is left, with the final ``fields`` of the status."""
-        self.status(finished=now(), **fields)
+        """Write what is left, with the last ``fields`` of the status, and when the part ended if it has."""
+        self.status(**fields, **({"finished": now()} if fields.get("state") in TERMINAL else {}))
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout=60)

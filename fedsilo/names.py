@@ -30,6 +30,9 @@ FEDERATION_TAG = "fedsilo:federation"
 PARTY_TAG = "fedsilo:party"
 """The tag that every resource of a party carries, the party's queues in the hub included."""
 
+INDEX = "index/"
+"""The prefix in the mail bucket below which each run has a key that tells what a list of runs shows."""
+
 NAMESPACE = "fedsilo"
 """The Kubernetes namespace of the agent and the trainers."""
 

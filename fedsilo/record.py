@@ -4,11 +4,11 @@ What parties wrote is not trusted: objects are read up to a limit, and what is m
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from fedsilo import aws, names
 from fedsilo.errors import NotFoundError, SpecError
-from fedsilo.run import RUN_JSON_BYTES, Run, time_in_id
+from fedsilo.run import RUN_JSON_BYTES, Listed, Run
 from fedsilo.words import Agent, Status, json_object, number
 
 STATUS_BYTES = 2**20
@@ -30,9 +30,6 @@ LOG_BYTES = 4 * 2**20
 
 _THERE = ("PreconditionFailed", "ConditionalRequestConflict")
 """What S3 says where an object is there that must not be."""
-
-_EVER = datetime.min.replace(tzinfo=UTC)
-"""Before all runs; where those are listed whose run.json can't be read."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -77,15 +74,6 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A run as ``run list`` finds it: ``run`` is None, and ``problem`` says why, where run.json can't be read."""
-
-    id: str
-    run: Run | None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
 class _Found:
     """An object as it was read. ``age_seconds`` is since it was written, by the clock of S3 alone."""
 
@@ -96,18 +84,20 @@ class _Found:
 
 
 class Reader:
-    """Reads ledgers from a federation's mail bucket, and begins them."""
+    """Reads ledgers from a federation's mail bucket, and begins them. ``who`` reads, for messages about access."""
 
-    def __init__(self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS) -> None:
+    def __init__(
+        self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS, who: str = "the operator"
+    ) -> None:
         self.bucket = names.mail_bucket(federation, account, region)
-        self._federation = federation
+        self._federation, self._who = federation, who
         self._s3 = aws.s3(region, attempts)
         self._missing = f"stack {names.stack(federation, 'hub')} is deployed in {region}"
 
     # --- runs
 
     def put_run(self, run: Run) -> tuple[Run, bytes]:
-        """Write ``run.json``, which is how a run begins; never over another one.
+        """Write ``run.json``, which is how a run begins, never over another one; and list the run.
 
         Returns the run and its bytes as they are in the bucket: where the same run is there already, that one. Raises
         ``SpecError`` naming what differs where the run that is there is another.
@@ -121,8 +111,13 @@ class Reader:
             except ClientError as error:
                 if error.response["Error"]["Code"] not in _THERE:
                     raise
-            else:
-                return run, body
+                run, body = self._same(run)
+        with self._explained(f"write {self.bucket}/{Listed.of(run).key}"):
+            self._s3.put_object(Bucket=self.bucket, Key=Listed.of(run).key)
+        return run, body
+
+    def _same(self, run: Run) -> tuple[Run, bytes]:
+        """The run of this id that is there, if it is the same."""
         there, body = self.run(run.run)
         if differences := list(_differences(there, run)):
             raise SpecError(f"run {run.run} exists already and is another:\n" + "\n".join(differences))
@@ -132,9 +127,9 @@ class Reader:
         """Whether ``put_run`` is allowed: asks to write the run's run.json anew if it is not there, and it is."""
         key = names.RunKeys(run_id).run_json
         with self._explained(f"write {self.bucket}/{key}"):
-            body = self._get(key, RUN_JSON_BYTES)
+            _, body = self.run(run_id)
             try:
-                self._s3.put_object(Bucket=self.bucket, Key=key, Body=body or b"", IfNoneMatch="*")
+                self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
             except ClientError as error:
                 code = error.response["Error"]["Code"]
                 if code not in (*_THERE, *aws.DENIED):
@@ -154,52 +149,35 @@ class Reader:
         except SpecError as error:
             raise SpecError(f"{self.bucket}/{names.RunKeys(run_id).run_json}: {error}") from error
 
-    def run_ids(self) -> list[str]:
-        """The ids below ``runs/``. A party can make one up; only one with a run.json is a run."""
-        with self._explained(f"list {self.bucket}/runs/"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self.bucket, Prefix="runs/", Delimiter="/"
-            )
-            prefixes = [found["Prefix"] for page in pages for found in page.get("CommonPrefixes", [])]
-        return [found for found in (prefix.split("/")[1] for prefix in prefixes) if names.is_run(found)]
+    def newest(self) -> Iterator[Listed]:
+        """The runs, the newest first, listed as they are asked for.
 
-    def newest(self) -> Iterator[Entry]:
-        """The runs, the newest first, read as they are asked for, a batch at a time.
-
-        An id that ``new_id`` made tells its time. Of the others run.json is read first, for the time in it.
+        A party can make up a prefix below ``runs/``, and none here.
         """
-        times = {found: time_in_id(found) for found in self.run_ids()}
-        dated = {found: time for found, time in times.items() if time is not None}
-        entries = {entry.id: entry for entry in self._entries(found for found in times if found not in dated)}
-        dated |= {found: entry.run.created if entry.run else _EVER for found, entry in entries.items()}
-        order = sorted(dated, key=lambda found: (dated[found], found), reverse=True)
-        for start in range(0, len(order), aws.POOL_CONNECTIONS):
-            batch = order[start : start + aws.POOL_CONNECTIONS]
-            read = {entry.id: entry for entry in self._entries(found for found in batch if found not in entries)}
-            for found in batch:
-                if entry := entries.get(found) or read.get(found):
-                    yield entry
-
-    def _entries(self, ids: Iterable[str]) -> list[Entry]:
-        return [entry for entry in self._parallel(self._entry, ids) if entry is not None]
-
-    def _entry(self, run_id: str) -> Entry | None:
-        try:
-            return Entry(run_id, self.run(run_id)[0])
-        except NotFoundError:
-            return None
-        except SpecError as error:
-            return Entry(run_id, None, str(error))
+        with self._explained(f"list {self.bucket}/{names.INDEX}"):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=names.INDEX):
+                yield from filter(None, (Listed.parse(found["Key"]) for found in page.get("Contents", [])))
 
     # --- what parties wrote
 
     def all_words(self, run: Run) -> dict[str, Status]:
         """The status of every party, safe to show; of one that has said nothing, the empty one."""
-        return dict(zip(parties(run), self._parallel(lambda p: self.word(run, p), parties(run)), strict=True))
+        return self.words(run, parties(run))
+
+    def words(self, run: Run, of: Collection[str]) -> dict[str, Status]:
+        """The status of some parties."""
+        return dict(zip(of, self._parallel(lambda party: self.word(run, party), of), strict=True))
 
     def word(self, run: Run, party: str) -> Status:
         """The status of one party."""
-        found = self._find(run.keys.status(party), STATUS_BYTES)
+        return self._word(run.keys.status(party))
+
+    def aggregators(self, runs: Iterable[Listed]) -> list[Status]:
+        """The status of each run's aggregator."""
+        return self._parallel(self._word, (names.RunKeys(run.run).status(names.AGGREGATOR) for run in runs))
+
+    def _word(self, key: str) -> Status:
+        found = self._find(key, STATUS_BYTES)
         return Status() if found is None else Status.of(found.body, found.age_seconds)
 
     def statuses(self, run: Run) -> dict[str, dict[str, Any]]:
@@ -287,7 +265,7 @@ class Reader:
         return any(entry["Key"] == key for entry in found.get("Contents", []))
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.explained("the operator", doing, self._missing)
+        return aws.explained(self._who, doing, self._missing)
 
     def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:

@@ -15,9 +15,7 @@ from typing import Any
 from fedsilo import __version__, charts
 from fedsilo.charts import Html, Mark, Span, clip, duration, el, join
 from fedsilo.names import AGGREGATOR
-
-ENDED = {"FINISHED", "FAILED", "REFUSED", "ABORTED"}
-"""The states after which a party does nothing more."""
+from fedsilo.words import TERMINAL
 
 MAX_EVENTS = 200
 """Rows of the list of events."""
@@ -159,10 +157,10 @@ class _Story:
         self.start = min([*known, *(x.start for x in self.lines)], default=0.0)
         self.seconds = max([*known, *(x.time for x in self.lines)], default=0.0) - self.start
 
-        self.over = self.state(AGGREGATOR) in ENDED
+        self.over = self.state(AGGREGATOR) in TERMINAL
         self.outcome = self.state(AGGREGATOR).capitalize() or "No outcome"
-        self.lost = {x for x in self.statuses if self.over and self.state(x) not in ENDED}
-        going = {x for x in self.silos if self.state(x) and self.state(x) not in ENDED}
+        self.lost = {x for x in self.statuses if self.over and self.state(x) not in TERMINAL}
+        going = {x for x in self.silos if self.state(x) and self.state(x) not in TERMINAL}
         self.stayed = sum(self.state(x) == "FINISHED" for x in self.silos) if self.over else len(going)
         # A round that is opened, trained in or closed is told by its place, from 0; a metric by the rounds done before.
         self.closed: dict[int, float] = {}
@@ -239,7 +237,7 @@ class _Story:
                     found.setdefault(said, []).append(party)
             elif reason and reason == self.statuses[AGGREGATOR].get("reason"):
                 found.setdefault(f"{state.capitalize()} for the same reason.", []).append(party)
-            elif reason or (state in ENDED and state != "FINISHED"):
+            elif reason or (state in TERMINAL and state != "FINISHED"):
                 found.setdefault(said, []).append(party)
             if failures:
                 text = f"{failures} tracking calls failed; the record in SageMaker has gaps."

@@ -5,7 +5,8 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,21 +18,14 @@ from fedsilo.settings import Settings
 
 RUN_JSON_BYTES = 2**20
 
+WORKLOAD_PATTERN = "[a-z][a-z0-9_]{0,39}"
+
 Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 
 
 def new_id(federation: str) -> str:
     """An id that sorts by time: ``heart-20261122-081500-3f``, in UTC."""
     return f"{federation}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(1)}"
-
-
-def time_in_id(run: str) -> datetime | None:
-    """When a run of such an id was made; None of an id that the operator chose."""
-    found = re.search(r"-([0-9]{8}-[0-9]{6})-[0-9a-f]{2}$", run)
-    try:
-        return datetime.strptime(f"{found[1]}Z", "%Y%m%d-%H%M%S%z") if found else None
-    except ValueError:
-        return None
 
 
 class Run(BaseModel):
@@ -44,7 +38,7 @@ class Run(BaseModel):
 
     run: Annotated[str, Field(pattern=f"^{names.RUN_PATTERN}$")]
     federation: Name
-    workload: Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,39}$")]
+    workload: Annotated[str, Field(pattern=f"^{WORKLOAD_PATTERN}$")]
     silos: Annotated[list[Name], Field(min_length=1, max_length=1000)]
     rounds: Annotated[int, Field(ge=1, le=100_000)]
     hyperparameters: dict[str, bool | int | float | str]
@@ -91,6 +85,47 @@ class Run(BaseModel):
     @property
     def keys(self) -> names.RunKeys:
         return names.RunKeys(self.run)
+
+
+_LISTED_KEY = re.compile(
+    rf"{names.INDEX}(?P<left>[0-9]{{13}})/(?P<run>{names.RUN_PATTERN})/(?P<workload>{WORKLOAD_PATTERN})/"
+    r"(?P<silos>[0-9]{1,4})/(?P<rounds>[0-9]{1,6})"
+)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_LAST_MILLISECOND = 10**13 - 1
+"""Since the epoch; in the year 2286."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """What a list of runs shows of a run, as the key of an empty object: S3 lists a thousand of them a call.
+
+    It lists by key, so a key begins with the milliseconds that are left: the newest run comes first.
+    """
+
+    run: str
+    created: datetime
+    workload: str
+    silos: int
+    rounds: int
+
+    @classmethod
+    def of(cls, run: Run) -> "Listed":
+        return cls(run.run, run.created, run.workload, len(run.silos), run.rounds)
+
+    @property
+    def key(self) -> str:
+        left = _LAST_MILLISECOND - (self.created - _EPOCH) // timedelta(milliseconds=1)
+        return f"{names.INDEX}{left:013d}/{self.run}/{self.workload}/{self.silos}/{self.rounds}"
+
+    @classmethod
+    def parse(cls, key: str) -> "Listed | None":
+        """What the key says, or None where it is not one of a run."""
+        found = _LISTED_KEY.fullmatch(key)
+        if found is None:
+            return None
+        created = _EPOCH + timedelta(milliseconds=_LAST_MILLISECOND - int(found["left"]))
+        return cls(found["run"], created, found["workload"], int(found["silos"]), int(found["rounds"]))
 
 
 def plan(

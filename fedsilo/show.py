@@ -24,7 +24,8 @@ STYLES = {
     "FINISHED": "green", "IDLE": "green", "ok": "green",
     "FAILED": "red", "REFUSED": "red", "ABORTED": "red", "not ok": "red", "away": "red", "UNKNOWN": "red",
     "TRAINING": "cyan", "FINISHING": "cyan", "BUSY": "cyan",
-    "REQUESTED": "yellow", "QUEUED": "yellow", "PENDING": "yellow", "STOPPED": "yellow", "look": "yellow",
+    "REQUESTED": "yellow", "QUEUED": "yellow", "PENDING": "yellow", "STOPPED": "yellow",
+    "RESTARTING": "yellow", "look": "yellow",
 }  # fmt: skip
 """Colours of states; a state is never told by its colour alone."""
 

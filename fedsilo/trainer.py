@@ -1,7 +1,8 @@
 """One party's part in one run, from start to end: what a Job, or a local process, runs.
 
 It takes who it is from the environment (``Settings``) and the run from ``run.json`` in the mail bucket. When its
-part does not end well, one line says why not, in the log and in its status.
+part does not end well, one line says why not, in the log and in its status; where it may be
+started again, that status is no final one, and whoever starts trainers says so when it gives up.
 """
 
 import logging
@@ -16,6 +17,7 @@ from fedsilo.launcher import AGAIN, DONE, OVER
 from fedsilo.ledger import Ledger
 from fedsilo.run import fetch
 from fedsilo.settings import Settings
+from fedsilo.words import RESTARTING
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +43,13 @@ def main(run_id: str) -> int:
     except FedsiloError as error:
         log.error("%s", error)
         if ledger:
-            ledger.close(state="REFUSED" if isinstance(error, RefusedError) else "FAILED", reason=str(error))
+            state = "REFUSED" if isinstance(error, RefusedError) else "FAILED"
+            ledger.close(state=RESTARTING if isinstance(error, HubError) else state, reason=str(error))
         return AGAIN if isinstance(error, HubError) else OVER
     except Exception as error:
         log.exception("a defect of fedsilo or of the workload")
         if ledger:
-            ledger.close(state="FAILED", reason=scrub.line(f"defect: {type(error).__name__}: {error}"))
+            ledger.close(state=RESTARTING, reason=scrub.line(f"defect: {type(error).__name__}: {error}"))
         return AGAIN
     ledger.close(state="FINISHED")
     log.info("%s is done", settings.party)

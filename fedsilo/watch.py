@@ -19,7 +19,7 @@ from fedsilo.charts import duration
 from fedsilo.errors import HubError
 from fedsilo.record import Reader, parties
 from fedsilo.run import Run
-from fedsilo.words import REQUESTED, TERMINAL, UNKNOWN, Status
+from fedsilo.words import LOST, REQUESTED, RESTARTING, TERMINAL, UNKNOWN, Status
 
 POLL_SECONDS = 1.0
 
@@ -32,13 +32,12 @@ SILENT_SECONDS = 60.0
 FAILURES = 10
 """How many times in a row AWS may not answer before a watcher gives up; some minutes."""
 
-_BAD = ("FAILED", "REFUSED", "ABORTED")
-
 _WAITING = {
     REQUESTED: "waiting for the aggregator's agent to answer; `fedsilo silo list` shows whether it is there",
     "QUEUED": "waiting for an earlier run of the aggregator to end",
     "PENDING": "waiting for the aggregator's trainer to be scheduled",
     "STARTING": "waiting for the aggregator's trainer to come up",
+    RESTARTING: "waiting for the aggregator's trainer to be started again",
     "WAITING": "waiting for silos to come up",
 }
 
@@ -92,7 +91,7 @@ class Story:
 
     def able(self) -> int:
         """How many silos have not ended badly."""
-        return sum(self.statuses[silo].state not in _BAD for silo in self.run.silos)
+        return sum(self.statuses[silo].state not in LOST for silo in self.run.silos)
 
     def answer(self, party: str) -> str:
         """Whether a silo has answered the open round."""

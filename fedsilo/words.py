@@ -20,7 +20,13 @@ UNKNOWN = "UNKNOWN"
 TERMINAL = ("FINISHED", "FAILED", "REFUSED", "ABORTED")
 """The states after which a party does nothing more for the run."""
 
-_STATES = ("QUEUED", "PENDING", "STARTING", "WAITING", "TRAINING", "FINISHING", "STOPPED", *TERMINAL)
+RESTARTING = "RESTARTING"
+"""The state of a party whose trainer failed, with a reason for which another try may go on where it was."""
+
+LOST = ("FAILED", "REFUSED", "ABORTED")
+"""Those of them after which a silo's part has come to nothing."""
+
+_STATES = ("QUEUED", "PENDING", "STARTING", "WAITING", "TRAINING", "FINISHING", "STOPPED", RESTARTING, *TERMINAL)
 
 TEXT_LIMIT = 500
 """Characters of a reason that are shown."""

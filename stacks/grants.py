@@ -105,13 +105,15 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
     """What a party's trainer may do in the mail bucket beside: write below its prefix, read what is addressed to it.
 
     One pattern is both, since its star also matches slashes: ``runs/*/<party>/*`` is what the party wrote and
-    ``runs/<run>/<sender>/outbox/<party>/…``. Writing the latter, below the sender's prefix, is denied.
+    ``runs/<run>/<sender>/outbox/<party>/…``. Writing the latter, below the sender's prefix, is denied. The
+    aggregator reads the silos' statuses, too, so as not to wait for one that has ended.
     """
     own = f"{_RUNS.party(party.name)}*"
     return [
         Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(own)),
         _list(hub, *([own] if isinstance(party, Silo) else [])),
         denied(hub, party),
+        *([] if isinstance(party, Silo) else [Grant(_READ_OBJECT, hub.mail(_RUNS.status("*")))]),
     ]
 
 
@@ -232,14 +234,14 @@ def own_data(bucket: str, key_arn: str) -> list[Grant]:
 
 
 def operator(hub: Hub) -> list[Grant]:
-    """What whoever runs the federation may do: write run.json, read the ledgers, send requests to the agents.
+    """What whoever runs the federation may do: begin runs, read the ledgers, send requests to the agents.
 
     Listing is what tells an object that is not there from one that may not be read.
     """
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
     return [
         Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*", names.agent_key("*"))),
-        Grant(("s3:PutObject",), hub.mail(_RUNS.run_json)),
+        Grant(("s3:PutObject",), hub.mail(_RUNS.run_json, f"{names.INDEX}*")),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
         _list(hub),
         Grant(("sqs:SendMessage",), [hub.control_queue("*")], hub.own_queues, why=_ALL_QUEUES),

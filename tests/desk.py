@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fedsilo import __version__, aws, embedded, emulator, names
 from fedsilo.cli import app
+from fedsilo.record import Reader
 from fedsilo.run import Run, plan
 from fedsilo.spec import Federation, parse
 
@@ -69,10 +70,10 @@ class Desk:
         return result.stdout.splitlines()[0]
 
     def begin(self, run_id: str, created: datetime | None = None, **choices: Any) -> Run:
-        """A run of which there is a run.json alone."""
+        """A run that nobody has been asked to take part in."""
         run = plan(self.name, "heart_disease", SILOS, chosen={}, run_id=run_id, **choices)
         run = run.model_copy(update={"created": created or datetime.now(UTC)})
-        self.put(run.keys.run_json, run.model_dump_json())
+        Reader(self.name, emulator.ACCOUNT, REGION).put_run(run)
         return run
 
     def put(self, key: str, body: str | bytes) -> None:

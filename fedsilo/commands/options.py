@@ -111,7 +111,7 @@ def find(hub: "Hub", run_id: str) -> tuple["Run", bytes]:
     from fedsilo import names
 
     if not run_id:
-        run_id = next((entry.id for entry in hub.reader.newest()), "")
+        run_id = next((listed.run for listed in hub.reader.newest()), "")
         if not run_id:
             raise NotFoundError(
                 f"federation {hub.federation.name} has no run yet; start one: fedsilo run start WORKLOAD"

@@ -12,8 +12,7 @@ from fedsilo.errors import HubError, NotFoundError, RunError, SpecError, UsageEr
 
 if TYPE_CHECKING:
     from fedsilo.hub import Hub
-    from fedsilo.record import Entry
-    from fedsilo.run import Run
+    from fedsilo.run import Listed, Run
     from fedsilo.watch import Story
     from fedsilo.words import Status
 
@@ -89,37 +88,30 @@ def list_(
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
     """List the runs, the newest first."""
-    from concurrent.futures import ThreadPoolExecutor
     from itertools import islice
 
-    from fedsilo import aws, names, show
-    from fedsilo.words import Status
+    from fedsilo import show
 
     hub = options.hub(federation)
     found = list(islice(hub.reader.newest(), None if all_ else limit + 1))
     shown, more = (found, False) if all_ else (found[:limit], len(found) > limit)
-    with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-        words = pool.map(lambda e: hub.reader.word(e.run, names.AGGREGATOR) if e.run else Status(), shown)
-        rows = list(zip(shown, words, strict=True))
+    rows = list(zip(shown, hub.reader.aggregators(shown), strict=True))
     if as_json:
-        show.print_json([_listed(entry, status) for entry, status in rows])
+        show.print_json([_listed(run, status) for run, status in rows])
         return
     out = show.console()
     if not rows:
         out.print("no run yet; start one: fedsilo run start WORKLOAD")
         return
     heads = ("run", "created", "workload", "silos", "state", "round", "AUC", "reason")
-    out.print(show.table(heads, [_row(entry, status) for entry, status in rows], right=("silos", "round", "AUC")))
+    out.print(show.table(heads, [_row(run, status) for run, status in rows], right=("silos", "round", "AUC")))
     if more:
         out.print("there are older ones: --limit N, or --all", style="dim")
 
 
-def _listed(entry: "Entry", status: "Status") -> dict[str, Any]:
+def _listed(run: "Listed", status: "Status") -> dict[str, Any]:
     from fedsilo.words import utc
 
-    run = entry.run
-    if run is None:
-        return {"run": entry.id, "problem": entry.problem}
     return {
         "run": run.run,
         "created": utc(run.created),
@@ -133,16 +125,13 @@ def _listed(entry: "Entry", status: "Status") -> dict[str, Any]:
     }
 
 
-def _row(entry: "Entry", status: "Status") -> tuple[object, ...]:
+def _row(run: "Listed", status: "Status") -> tuple[object, ...]:
     from fedsilo import show, words
 
-    run = entry.run
-    if run is None:
-        return (entry.id, "", "", "", words.UNKNOWN, "", "", words.plain(entry.problem, 100))
     done = f"{status.round or 0}/{run.rounds}"
     auc = show.score(status.metrics.get("Test:AUC"))
     created = show.local(run.created)
-    return (run.run, created, run.workload, len(run.silos), status.state, done, auc, words.plain(status.reason, 100))
+    return (run.run, created, run.workload, run.silos, status.state, done, auc, words.plain(status.reason, 100))
 
 
 @app.command(epilog=options.ALL)

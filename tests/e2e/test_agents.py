@@ -244,6 +244,22 @@ def test_policy_refuses_with_rule_value_and_bound(agents: Agents) -> None:
     assert not (agents.folder / SILOS[0] / "runs" / run.run).exists()
 
 
+def test_a_run_ends_at_once_where_a_refusal_leaves_no_quorum(agents: Agents) -> None:
+    policy = agents.folder / SILOS[1] / "policy.json"
+    before = policy.read_text()
+    policy.write_text(json.dumps({"max_rounds": 2}))
+    run = agents.run()
+    agents.ask("start", run)
+    agents.until_states(run, {AGGREGATOR: "FAILED", SILOS[0]: "FAILED", SILOS[1]: "REFUSED"})
+    policy.write_text(before)
+    reason = agents.status(run, AGGREGATOR)["reason"]
+    assert reason.startswith(f"lost {SILOS[1]} (REFUSED: policy.max_rounds: 3 rounds are more than 2); the quorum is 2")
+    assert agents.status(run, SILOS[0])["reason"] == reason
+    took = datetime.fromisoformat(agents.status(run, AGGREGATOR)["finished"]) - run.created
+    assert took.total_seconds() < run.join_seconds / 2
+    agents.until_idle()
+
+
 def test_abort_in_mid_round_leaves_nothing(agents: Agents) -> None:
     run, waiting = agents.run(rounds=5000), agents.run()
     agents.ask("start", run)
@@ -308,6 +324,27 @@ def test_trainer_that_keeps_dying_is_given_up_with_the_reason(agents: Agents) ->
     agents.until(kill, "the agent to give up")
     assert len(killed) == 4
     assert agents.status(run, SILOS[0])["reason"] == "the trainer was killed by signal 9 at try 4"
+    agents.until_idle()
+
+
+def test_trainer_that_keeps_failing_says_why_and_has_not_failed_before_it_is_given_up(agents: Agents) -> None:
+    run = agents.run()
+    attributes = {"FifoQueue": "true", "VisibilityTimeout": "2"}
+    agents.sqs.delete_queue(QueueUrl=agents.queue(names.data_queue, SILOS[0]))
+    agents.ask("start", run, SILOS[0])
+    said: dict[tuple[str, bool], str] = {}
+
+    def over() -> bool:
+        status = agents.status(run, SILOS[0])
+        said[status.get("state", ""), "finished" in status] = status.get("reason", "")
+        return status.get("state") == "FAILED"
+
+    agents.until(over, "the agent to give up")
+    agents.sqs.create_queue(QueueName=names.data_queue(agents.federation.name, SILOS[0]), Attributes=attributes)
+    why = f"; it said: not found: find {names.data_queue(agents.federation.name, SILOS[0])}"
+    assert [state for state, finished in said if finished] == ["FAILED"]
+    assert said["FAILED", True].startswith(f"the trainer ended with exit code 1 at try 4{why}")
+    assert f"it is started again{why}" in said["PENDING", False]
     agents.until_idle()
 
 

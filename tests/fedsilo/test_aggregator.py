@@ -1,6 +1,7 @@
 """The aggregator adds up what FedML would, and no silo ends a run for the others, whatever it sends."""
 
 import copy
+import json
 import time
 from argparse import Namespace
 from collections import OrderedDict
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from fedsilo import metrics
+from fedsilo import aws, metrics
 from fedsilo.aggregator import StreamingAggregator
 from fedsilo.errors import MailError, RunError
 from fedsilo.learning import Aggregator, Sums
@@ -327,6 +328,86 @@ def test_a_notice_of_nothing_is_dropped_and_a_second_online_brings_a_lost_notice
     good.play()
     bad.status("FINISHED")
     assert aggregator.end() is None
+
+
+@pytest.fixture
+def _looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fedsilo.aggregator.LOOK_SECONDS", 0.1)
+
+
+def say(hub: Hub, silo: str, body: str | dict[str, Any]) -> None:
+    """Write a silo's status of the run, as its agent or its trainer does."""
+    text = body if isinstance(body, str) else json.dumps(body)
+    aws.s3("us-east-1").put_object(Bucket=hub.bucket, Key=hub.run.keys.status(silo), Body=text.encode())
+
+
+@pytest.mark.usefixtures("_looks_often")
+def test_nobody_waits_for_silos_that_say_that_they_are_out(make_hub: Callable[..., Hub]) -> None:
+    """Before round 0, in a round, and in the last one; and none of the deadlines is near."""
+    hub = make_hub("good", "better", "refused", "failed", "last")
+    run = hub.run_of(rounds=1, quorum=2)
+    say(hub, "refused", {"state": "REFUSED", "reason": "policy.max_rounds: no"})
+    say(hub, "failed", "{")  # says nothing
+    aggregator = Party(hub, AGGREGATOR, run)
+    played = {name: Played(hub, name) for name in ("good", "better", "failed", "last")}
+    for silo in played.values():
+        silo.online()
+    syncs = {name: silo.wait() for name, silo in played.items()}
+    for name in ("good", "better", "last"):
+        played[name].answer(syncs[name])
+    say(hub, "failed", {"state": "FAILED", "reason": "x\n\x1b[2J" * 100})
+    finals = {name: played[name].wait() for name in ("good", "better", "last")}
+    assert {mail.round_idx for mail in finals.values()} == {1}
+    say(hub, "last", {"state": "ABORTED"})
+    for name in ("good", "better"):
+        played[name].finish(finals[name])
+    assert aggregator.end() is None
+    lost = [line["text"] for line in record(hub, run).lines[AGGREGATOR] if line.get("name") == "lost"]
+    assert [text[:23] for text in lost] == [
+        "refused: REFUSED: polic", "failed: FAILED: x\ufffd\ufffd[2Jx", "last: ABORTED: ",
+    ]  # fmt: skip
+    assert not hub.mailbox("refused").receive(0), "nothing is sent to a silo that is out"
+
+
+@pytest.mark.usefixtures("_looks_often")
+def test_a_silo_that_was_out_and_comes_is_in(hub: Hub) -> None:
+    run = hub.run_of(rounds=1, quorum=1)
+    say(hub, "hungary", {"state": "FAILED", "reason": "no node"})
+    aggregator = Party(hub, AGGREGATOR, run)
+    first, second = Played(hub, "cleveland"), Played(hub, "hungary")
+    first.online()
+    sync = first.wait()
+    say(hub, "hungary", {"state": "WAITING"})
+    second.online()
+    second.answer(second.wait(), 3.0)
+    first.answer(sync, 1.0)
+    for silo in (first, second):
+        final = silo.wait()
+        assert final.groups["model"]["linear.weight"].eq(2).all()
+        silo.finish(final)
+    assert aggregator.end() is None
+
+
+@pytest.mark.usefixtures("_looks_often")
+def test_without_silos_enough_the_run_ends_at_once_and_names_them_with_their_reasons(
+    make_hub: Callable[..., Hub],
+) -> None:
+    hub = make_hub("good", "refused", "failed", "counts")
+    run = hub.run_of(quorum=2)
+    aggregator = Party(hub, AGGREGATOR, run)
+    good, counts = Played(hub, "good"), Played(hub, "counts")
+    good.online()
+    counts.online(samples=0)
+    say(hub, "refused", {"state": "REFUSED", "reason": "policy.max_rounds: no"})
+    say(hub, "failed", {"state": "FAILED", "reason": "the trainer ran out of memory"})
+    error = aggregator.end()
+    assert isinstance(error, RunError)
+    for told in (
+        "refused counts (declares 0 training samples); lost ", "refused (REFUSED: policy.max_rounds: no)",
+        "failed (FAILED: the trainer ran out of memory)", "the quorum is 2; missing counts, failed, refused",
+    ):  # fmt: skip
+        assert told in str(error)
+    assert good.wait().fields["reason"] == str(error)
 
 
 def test_late_and_strange_words_of_a_silo_change_nothing(hub: Hub) -> None:

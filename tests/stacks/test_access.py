@@ -20,6 +20,7 @@ from tests.stacks.conftest import ROOT, Synthesized
 from tests.stacks.resolve import ACCOUNT
 
 RUN = names.RunKeys("run-1")
+LISTED = f"{names.INDEX}8202000000000/run-1/heart_disease/4/50"
 OBJECT_ACTIONS = ("GetObject", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "DeleteObject", "PutObjectAcl")
 WRITES = ("PutObject", "PutObjectTagging", "AbortMultipartUpload")
 QUEUE_ACTIONS = (
@@ -138,6 +139,8 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
     if key.startswith("agents/"):
         itself = who.role == "agent" and key == names.agent_key(who.party.name)
         return (read and (itself or who.role == "operator")) or (action == "PutObject" and itself)
+    if key.startswith(names.INDEX):
+        return who.role == "operator" and action == "PutObject"
     _, _, *rest = key.split("/")
     own = rest[0] == who.party.name
     if who.role == "operator":
@@ -147,6 +150,8 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
     if who.role == "agent":
         reported = rest[1:] in (["status.json"], ["log.txt"])
         return own and ((read and rest[1:] == ["status.json"]) or (action == "PutObject" and reported))
+    if read and rest[1:] == ["status.json"] and who.party.name == names.AGGREGATOR:
+        return True
     if own:
         return read or (write and who.party.name not in rest[1:])
     addressed = rest[1:2] == ["outbox"] and rest[2] == who.party.name
@@ -170,7 +175,7 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
     fed = synthesized.federation
     hub = fed.aggregator
     bucket = names.mail_bucket(fed.name, hub.account or ACCOUNT, hub.region)
-    keys = {RUN.run_json, RUN.broadcast(3)}
+    keys = {RUN.run_json, RUN.broadcast(3), LISTED}
     for party in fed.parties:
         name = party.name
         keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), names.agent_key(name)}
@@ -190,7 +195,7 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
             )
             context: dict[str, str | list[str]] = {"s3:prefix": prefix}
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, context)
-        for key in (RUN.run_json, RUN.status(party.name), names.agent_key(party.name)):
+        for key in (RUN.run_json, RUN.status(party.name), names.agent_key(party.name), LISTED):
             expected = may_list(who, key)
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, expected, {"s3:prefix": key})
     yield Question(who, "s3:DeleteBucket", names.bucket_arn(bucket), hub, False)
