@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any
 
 from fedsilo.errors import HubError
@@ -106,6 +106,29 @@ class _OpaqueTag:
         return uuid.uuid4().hex
 
 
+class _Held:
+    """An object's content as it came, in place of a file: moto would copy a large one to the disk, and for each get."""
+
+    def __init__(self, *_: object) -> None:
+        self._content = b""
+
+    def write(self, content: bytes) -> None:
+        self._content = content
+
+    def read(self, size: int = -1) -> bytes:
+        """All of it. What asks for a ``size`` makes a digest of pieces, which ``_OpaqueTag`` does not need."""
+        return self._content if size < 0 else b""
+
+    def seek(self, _: int) -> None:
+        pass
+
+    def truncate(self) -> None:
+        self._content = b""
+
+    def close(self) -> None:
+        self._content = b""
+
+
 def _poll_for_the_living(queues: Any, caller: Any) -> None:
     """End the long poll of a client that is gone, as SQS does: moto would hand it, and hide, the next message.
 
@@ -144,6 +167,7 @@ def serve() -> None:
     moto.backends.list_of_moto_modules = lambda: services
     # Half of the time of a large put goes into an MD5 as its ETag. On AWS, an object that KMS encrypts has none either.
     moto.s3.models.md5_hash = lambda *_: _OpaqueTag()
+    moto.s3.models.tempfile = SimpleNamespace(SpooledTemporaryFile=_Held)
 
     _poll_for_the_living(moto.sqs.models.Queue, caller := threading.local())
 
