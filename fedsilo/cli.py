@@ -42,15 +42,13 @@ def demo(
 ) -> None:
     """Train a federation on this machine, against an embedded AWS."""
     from fedsilo import demo, show, spec
-    from fedsilo.run import plan
 
     described = spec.load(federation)
-    members = options.members(silos, [silo.name for silo in described.silos])
-    run = plan(
-        described.name,
+    run = options.planned(
+        described,
         workload,
-        members,
-        chosen=options.pairs(chosen),
+        silos,
+        chosen,
         rounds=rounds,
         seed=seed,
         quorum=quorum,

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from fedsilo.errors import FedsiloError, NotFoundError, RunError, UsageError
+from fedsilo.errors import FedsiloError, NotFoundError, RunError, SpecError, UsageError
 
 if TYPE_CHECKING:
     from fedsilo.hub import Hub
     from fedsilo.run import Run
+    from fedsilo.spec import Federation
 
 ERROR, USAGE, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
 """Exit codes, beside 0: it could not be done; the arguments are wrong; the run did not end well; Ctrl-C."""
@@ -143,6 +144,21 @@ def members(silos: str, known: list[str]) -> list[str]:
     if unknown:
         raise UsageError(f"--silos: {', '.join(unknown)} not in the federation, which has {', '.join(known)}")
     return chosen
+
+
+def planned(
+    federation: "Federation", workload: str, silos: str, chosen: list[str] | None, run_id: str = "", **choices: Any
+) -> "Run":
+    """The run that the options ask for; ``choices`` are those of ``run.plan``. Raises ``UsageError``."""
+    from fedsilo import run
+
+    known = [silo.name for silo in federation.silos]
+    try:
+        return run.plan(
+            federation.name, workload, members(silos, known), chosen=pairs(chosen), run_id=run_id or None, **choices
+        )
+    except SpecError as error:
+        raise UsageError(str(error)) from error
 
 
 def pairs(options: list[str] | None) -> dict[str, str]:

@@ -8,7 +8,7 @@ import typer
 from fedsilo.commands import options
 from fedsilo.commands.options import AsJson, Party, RunId, SpecFile
 from fedsilo.defaults import DEADLINE_SECONDS, ROUNDS
-from fedsilo.errors import HubError, NotFoundError, RunError, SpecError, UsageError
+from fedsilo.errors import HubError, NotFoundError, RunError, UsageError
 
 if TYPE_CHECKING:
     from fedsilo.hub import Hub
@@ -41,27 +41,22 @@ def start(
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
     """Start a run: ask the aggregator's agent and the silos' agents to take part."""
-    from fedsilo import run as runs
     from fedsilo import show
 
     if as_json and watch:
         raise UsageError("--json: does not go with --watch; `fedsilo run show --json` tells how a run is")
     hub = options.hub(federation)
-    members = options.members(silos, [silo.name for silo in hub.federation.silos])
-    try:
-        run = runs.plan(
-            hub.federation.name,
-            workload,
-            members,
-            chosen=options.pairs(chosen),
-            rounds=rounds,
-            seed=seed,
-            quorum=quorum,
-            deadline_seconds=deadline,
-            run_id=run_id or None,
-        )
-    except SpecError as error:
-        raise UsageError(str(error)) from error
+    run = options.planned(
+        hub.federation,
+        workload,
+        silos,
+        chosen,
+        run_id,
+        rounds=rounds,
+        seed=seed,
+        quorum=quorum,
+        deadline_seconds=deadline,
+    )
     there, parties = hub.start(run), _parties(run)
     away = [agent.party for agent in hub.reader.agents(parties) if agent.silent]
     if as_json:

@@ -87,7 +87,7 @@ def test_an_outage_loses_no_line_and_stops_nobody(
 ) -> None:
     with FaultyProxy(hub.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        monkeypatch.setattr(aws, "s3", lambda region, _: boto3.client("s3", region_name=region, config=aws.config(1)))
+        monkeypatch.setattr(aws, "s3", lambda region, *_: boto3.client("s3", region_name=region, config=aws.config(1)))
         written = Ledger(hub.settings(AGGREGATOR), hub.run)
         proxy.fail_next(s3=6)
         for round_idx in range(3):
