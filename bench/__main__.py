@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench import federation, listing
+from bench import control, federation, listing
 from bench.task import HOSPITALS, Task
 
 RESULTS = Path(__file__).parent / "results.json"
@@ -33,7 +33,7 @@ Results = dict[str, Any]
 def main() -> None:
     console = Console()
     results: Results = {"cpus": os.cpu_count(), "date": time.strftime("%Y-%m-%d", time.gmtime())}
-    for part in (small_model, waiting, large_model, memory, demo, run_list, quality):
+    for part in (small_model, waiting, large_model, memory, demo, control_plane, run_list, quality):
         console.print(f"[dim]{part.__doc__}[/]")
         results[part.__name__] = part()
         RESULTS.write_text(json.dumps(results, indent=2) + "\n")
@@ -72,6 +72,11 @@ def demo() -> Results:
         seconds = [_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(REPEATS)]  # noqa: S603
         result = json.loads((Path(out) / "result.json").read_text())
     return {"seconds": statistics.median(seconds)} | {"first_round": result["start_to_first_round_seconds"]}
+
+
+def control_plane() -> Results:
+    """``fedsilo up``: idle agents, from ``run start`` to the first round, and ``fedsilo --help``."""
+    return control.measure()
 
 
 def run_list() -> Results:
@@ -124,6 +129,11 @@ def table(results: Results) -> Table:
         models = results["memory"][f"models_{silos}_silos"]
         shown.add_row(f"aggregator above its small-model peak, {silos} silos, models", "", "", f"{models:.2f}", "")
     shown.add_row("demo, 20 rounds, 4 silos, s", "", "", f"{results['demo']['seconds']:.1f}", "")
+    plane = results["control_plane"]
+    shown.add_row("from run start to the first round, 4 silos, s", "", "", f"{plane['first_round_seconds']:.1f}", "")
+    idle = f"{100 * plane['agent_core_share']:.2f} / {plane['agent_bytes'] / 1e6:.0f}"
+    shown.add_row("an idle agent, % of a core / MB", "", "", idle, "")
+    shown.add_row("fedsilo --help, s", "", "", f"{plane['help_seconds']:.2f}", "")
     listed = results["run_list"]
     times = f"{listed['newest_20']:.2f} / {listed['all']:.2f}"
     shown.add_row(f"run list of {listing.RUNS:,} runs: the newest 20 / all, s", "", "", times, "")

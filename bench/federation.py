@@ -162,10 +162,10 @@ class Federation:
 
     def cpu_seconds(self) -> float:
         """User and system time of all parties so far, to the hundredth."""
-        return sum(_cpu_seconds(trainer.pid) for trainer in self.trainers.values())
+        return sum(cpu_seconds(trainer.pid) for trainer in self.trainers.values())
 
     def emulator_cpu_seconds(self) -> float:
-        return _cpu_seconds(self._aws.pid)
+        return cpu_seconds(self._aws.pid)
 
     def peak_bytes(self, party: str) -> int:
         try:
@@ -179,7 +179,8 @@ class Federation:
         return "\n".join(line for trainer in self.trainers.values() for line in trainer.last_lines(10))
 
 
-def _cpu_seconds(pid: int) -> float:
+def cpu_seconds(pid: int) -> float:
+    """User and system time of a process so far; 0 of one that has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
