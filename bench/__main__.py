@@ -54,7 +54,7 @@ def waiting() -> Results:
 def large_model() -> Results:
     """25 million parameters, 2 silos: seconds per round, and what the emulator alone takes for the same bytes."""
     modules = ("bench.fedavg", "bench.fedml_grpc.federation", "bench.federation")
-    results = side_by_side(modules, _mlp(2, PARAMETERS, rounds=8), repeats=2)
+    results = side_by_side(modules, _mlp(2, PARAMETERS, rounds=12), repeats=2)
     return results | federation.bare_round(_task(2, PARAMETERS), 4 * PARAMETERS)
 
 
