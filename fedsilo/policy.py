@@ -47,7 +47,10 @@ def check(run: Run, policy: Policy, at: datetime) -> list[str]:
         now = f"{at.astimezone(UTC):%H:%M}"
         refusals.append(f"policy.hours: {now} UTC is not from {policy.hours.start}:00 to {policy.hours.end}:00 UTC")
     if policy.require_privacy:
-        refusals.append("policy.require_privacy: the run has no differential privacy, which is required")
+        refusals.append(
+            "policy.require_privacy: this version of fedsilo offers no privacy mechanism, neither differential privacy "
+            "nor secure aggregation, so the party takes part in no run; its owner may set it to false"
+        )
     values = workload.hyperparameters(run.workload, run.hyperparameters)
     for name, bound in policy.hyperparameters.items():
         if name in values and (allowed := _outside(values[name], bound)):

@@ -149,7 +149,8 @@ class Policy(_Model):
     hours: Hours | None = None
     """When a run may start. Default: any time."""
     require_privacy: bool = False
-    """Whether only runs with differential privacy are allowed. Default no: it costs accuracy, so its owner decides."""
+    """Whether only runs with a privacy mechanism are allowed. This version offers none, so that true refuses every run.
+    Default no: silos that trust the aggregator with their updates need none."""
 
 
 class Compute(_Model):

@@ -41,7 +41,7 @@ def lr(value: Any) -> dict[str, Any]:
             "policy.min_silos: a quorum of 1 silos is less than 2",
             {"quorum": 2},
         ),
-        ({"require_privacy": True}, {}, "policy.require_privacy: the run has no differential privacy", None),
+        ({"require_privacy": True}, {}, "policy.require_privacy: this version of fedsilo offers no", None),
         (lr({"max": 0.1}), lr(0.2), "policy.hyperparameters.lr: 0.2 is not between -inf and 0.1", lr(0.1)),
         (lr({"min": 0.1}), {}, "policy.hyperparameters.lr: 0.01 is not between 0.1 and inf", lr(0.1)),
         (lr({"min": 0.1}), {"hyperparameters": {}}, "policy.hyperparameters.lr: 0.001 is not between", lr(0.1)),
