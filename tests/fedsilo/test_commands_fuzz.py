@@ -197,6 +197,7 @@ ENDED = st.builds(lambda status: dumped({**status, "state": "FAILED"}), STATUSES
 
 @settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
 @given(aggregator=ENDED, silo=BODIES, lines=LEDGERS, others=LEDGERS)
+@example(dumped(WORST | {"state": "FAILED"}), dumped(WORST), b"[" * 100_000, dumped(HOSTILE))
 def test_no_ledger_breaks_show_watch_and_report(
     desk: Desk, aggregator: bytes, silo: bytes, lines: bytes, others: bytes
 ) -> None:
