@@ -27,7 +27,7 @@ STATUS_BYTES = 2**20
 METRICS_BYTES = 64 * 2**20
 """How much of an aggregator's metrics is read. 500 rounds of 100 silos take a quarter of this."""
 SILO_METRICS_BYTES = 8 * 2**20
-"""How much of a silo's metrics is read. 500 rounds of 10 epochs take a quarter of this."""
+"""How much of a silo's metrics is read. 500 rounds of 10 epochs take less than a quarter of this."""
 SHORT_LINE, LONG_LINE = 64, 2**16
 """Bytes. No party writes shorter lines, so that there are no more lines than the bytes above have room for; what is
 longer than the second is left out."""
