@@ -57,7 +57,7 @@ lock: setup
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
 		--no-emit-find-links --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--no-emit-find-links --python-version 3.11 --extra train pyproject.toml -o requirements-train.txt
+		--no-emit-find-links --python-version 3.11 --extra train --extra agent pyproject.toml -o requirements-train.txt
 	cd bench/fedml_grpc && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements.txt
 	cd tests/checkov && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-config \

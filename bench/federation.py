@@ -77,7 +77,7 @@ def waiting(task: Task) -> dict[str, float]:
     with Federation(task) as federation:
         federation.start(task.silos[0])
         deadline = time.monotonic() + 60
-        while federation.reader.statuses(federation.run).get(task.silos[0], {}).get("state") != "WAITING":
+        while federation.reader.word(federation.run, task.silos[0]).state != "WAITING":
             if time.monotonic() > deadline:
                 raise SystemExit(f"the silo did not come up:\n{federation.logs()}")
             time.sleep(0.2)

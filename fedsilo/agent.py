@@ -330,7 +330,7 @@ class Agent:
             "started": now(),
         }
         if status.get("state") == RESTARTING:
-            status["failure"] = status["reason"]
+            status["failure"] = status.get("reason")
         failed = "failure" in status and state in ("PENDING", "FAILED")
         told = f"{reason}; it said: {status['failure']}" if failed else reason
         status |= {"version": fedsilo.__version__, "state": state, "reason": told[:LONGEST_REASON]}

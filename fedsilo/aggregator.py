@@ -20,7 +20,8 @@ from fedsilo.errors import FedsiloError, MailError, RunError
 from fedsilo.learning import Aggregator, Sums
 from fedsilo.ledger import Ledger
 from fedsilo.mail import MODEL, Notice, Tensors, check_parameters, finite
-from fedsilo.mail_comm import BAD_MAIL, ROUND, TICK, MailCommManager
+from fedsilo.mail_comm import ROUND, MailCommManager
+from fedsilo.manager import OverMail
 from fedsilo.record import Reader
 from fedsilo.run import Run
 from fedsilo.tracking import Tracker
@@ -87,7 +88,7 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
             self.flag_client_model_uploaded_dict[index] = False
 
 
-class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
+class AggregatorManager(OverMail, FedMLServerManager):  # type: ignore[misc]
     """Opens and closes rounds. Raises ``RunError`` from ``run`` where the run can't go on."""
 
     def __init__(
@@ -114,18 +115,6 @@ class AggregatorManager(FedMLServerManager):  # type: ignore[misc]
         self._reader = Reader(party.federation, party.hub_account, party.hub_region, attempts=1, who=party.role)
 
     # --- FedML's hooks
-
-    def _init_manager(self) -> None:
-        self.com_manager = self._comm
-        self.com_manager.add_observer(self)
-
-    def register_message_receive_handlers(self) -> None:
-        super().register_message_receive_handlers()
-        self.register_message_receive_handler(TICK, self._handle_tick)
-        self.register_message_receive_handler(BAD_MAIL, self._handle_bad_mail)
-
-    def finish(self) -> None:
-        self.com_manager.stop_receive_message()
 
     def handle_message_connection_ready(self, msg_params: Message) -> None:
         """Wait for the silos, or go on with the round that was open when an earlier aggregator ended."""

@@ -27,16 +27,12 @@ class Outcome:
     def of(cls, record: Record) -> "Outcome":
         """As far as the ledger tells; the experiments are those that the parties name."""
         outcome = cls(record, record.run.created.timestamp(), [])
-        named = [outcome.statuses.get(party, Status()).experiment for party in parties(record.run)]
+        named = [record.statuses.get(party, Status()).experiment for party in parties(record.run)]
         return cls(record, outcome.started, [name for name in named if name])
 
     @property
-    def statuses(self) -> dict[str, Status]:
-        return {party: Status.of(json.dumps(raw).encode()) for party, raw in self.record.statuses.items()}
-
-    @property
     def aggregator(self) -> Status:
-        return self.statuses.get(names.AGGREGATOR, Status())
+        return self.record.statuses.get(names.AGGREGATOR, Status())
 
     def to_json(self) -> dict[str, Any]:
         """``result.json``."""
@@ -59,7 +55,7 @@ class Outcome:
 
     def table(self) -> Table:
         """The silos with their scores, and the whole federation below them."""
-        statuses, rows = self.statuses, []
+        statuses, rows = self.record.statuses, []
         for silo in (*self.record.run.silos, None):
             status = statuses.get(silo or names.AGGREGATOR, Status())
             scores = [show.score(self.record.metric(f"Test:{name}", silo)) for name in SCORES]
@@ -73,7 +69,8 @@ class Outcome:
 
     def write(self, out: Path) -> None:
         """Write ``report.html`` and ``result.json`` into the folder, which is there."""
-        run = self.record.run.model_dump(mode="json")
-        page = report.render(report.RunRecord(run, self.record.statuses, self.record.lines))
+        record = self.record
+        run = record.run.model_dump(mode="json")
+        page = report.render(report.RunRecord(run, record.statuses, record.lines, record.left_out))
         (out / "report.html").write_text(page, encoding="utf-8")
         (out / "result.json").write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import json
 import random
 from argparse import Namespace
+from contextlib import closing
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from fedsilo import fedml_core, names, workload  # noqa: F401  (fedml_core before FedML)
 from fedsilo.aggregator import AggregatorManager, StreamingAggregator
 from fedsilo.errors import SpecError
-from fedsilo.learning import state
+from fedsilo.learning import Trainer, state
 from fedsilo.ledger import Ledger
 from fedsilo.mail import Mailbox
 from fedsilo.mail_comm import MailCommManager
@@ -43,56 +44,25 @@ def take(settings: Settings, run: Run, ledger: Ledger) -> None:
     learns = workload.load(run.workload)
     model = learns.model(args)
     size = sum(tensor.nbytes for tensor in state(model).values())
-    mailbox = Mailbox(settings, run.run, limit=size + SUMS_BYTES)
-    try:
+    with closing(Mailbox(settings, run.run, limit=size + SUMS_BYTES)) as mailbox:
         comm = MailCommManager(mailbox, run, ledger)
         if settings.party == names.AGGREGATOR:
-            _aggregate(args, learns, model, settings, run, comm, ledger)
+            holdout = learns.load_aggregator(args)
+            aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
+            with Tracker(settings, run, ledger, parameters(args, None)) as tracker:
+                AggregatorManager(args, aggregator, comm, run, ledger, tracker).run()
         else:
-            _train(args, learns, model, settings, run, comm, ledger)
-    finally:
-        mailbox.close()
+            data = learns.load_silo(args)
+            adapter = _adapter(args, learns.trainer(model, args), model, data)
+            with Tracker(settings, run, ledger, parameters(args, data.num_train)) as args.tracker:
+                SiloManager(args, adapter, data, comm, run, ledger).run()
 
 
-def _aggregate(
-    args: Namespace,
-    learns: workload.Workload,
-    model: torch.nn.Module,
-    settings: Settings,
-    run: Run,
-    comm: MailCommManager,
-    ledger: Ledger,
-) -> None:
-    holdout = learns.load_aggregator(args)
-    aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
-    with Tracker(settings, run, ledger, parameters(args, None)) as tracker:
-        AggregatorManager(args, aggregator, comm, run, ledger, tracker).run()
-
-
-def _train(
-    args: Namespace,
-    learns: workload.Workload,
-    model: torch.nn.Module,
-    settings: Settings,
-    run: Run,
-    comm: MailCommManager,
-    ledger: Ledger,
-) -> None:
-    data = learns.load_silo(args)
-    index = args.rank - 1
-    adapter = TrainerDistAdapter(
-        args,
-        args.device,
-        args.rank,
-        model,
-        data.num_train,
-        {index: data.num_train},
-        {index: data.train},
-        {index: data.test},
-        learns.trainer(model, args),
-    )
-    with Tracker(settings, run, ledger, parameters(args, data.num_train)) as args.tracker:
-        SiloManager(args, adapter, data, comm, run, ledger).run()
+def _adapter(args: Namespace, trainer: Trainer, model: torch.nn.Module, data: workload.SiloData) -> TrainerDistAdapter:
+    """What FedML's manager trains with: it knows a silo's data by the silo's index."""
+    index, samples = args.rank - 1, data.num_train
+    train, test = {index: data.train}, {index: data.test}
+    return TrainerDistAdapter(args, args.device, args.rank, model, samples, {index: samples}, train, test, trainer)
 
 
 def arguments(settings: Settings, run: Run) -> Namespace:

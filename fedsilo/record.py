@@ -3,6 +3,7 @@
 What parties wrote is not trusted: objects are read up to a limit, and what is malformed is left out.
 """
 
+import io
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,11 +21,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from fedsilo import aws, names
 from fedsilo.errors import NotFoundError, SpecError
 from fedsilo.run import RUN_JSON_BYTES, Listed, Run
-from fedsilo.words import Agent, Status, json_object, number
+from fedsilo.words import Agent, Line, Status
 
 STATUS_BYTES = 2**20
 METRICS_BYTES = 64 * 2**20
-"""500 rounds of 100 silos take a quarter of this."""
+"""How much of an aggregator's metrics is read. 500 rounds of 100 silos take a quarter of this."""
+SILO_METRICS_BYTES = 8 * 2**20
+"""How much of a silo's metrics is read. 500 rounds of 10 epochs take less than a quarter of this."""
+SHORT_LINE, LONG_LINE = 64, 2**16
+"""Bytes. No party writes shorter lines, so that there are no more lines than the bytes above have room for; what is
+longer than the second is left out."""
 LOG_BYTES = 4 * 2**20
 """How much of the end of a log is read."""
 
@@ -37,20 +43,22 @@ _R = TypeVar("_R")
 
 @dataclass(frozen=True)
 class Record:
-    """A run's ledger. ``statuses`` and ``lines`` are by party; a party that has written nothing is missing."""
+    """A run's ledger. ``statuses`` and ``lines`` are by party; a party that has written nothing is missing.
+
+    ``left_out`` is how many lines made no sense.
+    """
 
     run: Run
-    statuses: dict[str, dict[str, Any]]
-    lines: dict[str, list[dict[str, Any]]]
+    statuses: dict[str, Status]
+    lines: dict[str, list[Line]]
+    left_out: int = 0
 
     def opened(self) -> list[float]:
         """When each round was opened, in seconds since the epoch, round 0 first."""
-        times: dict[float, float] = {}
+        times: dict[int, float] = {}
         for line in self.lines.get(names.AGGREGATOR, []):
-            if line.get("kind") == "event" and line.get("name") == "opened":
-                round_idx, time = number(line.get("round")), number(line.get("time"))
-                if round_idx is not None and time is not None:
-                    times.setdefault(round_idx, time)
+            if line.kind == "event" and line.name == "opened" and line.round is not None:
+                times.setdefault(line.round, line.time)
         return [times[round_idx] for round_idx in sorted(times)]
 
     @property
@@ -66,10 +74,8 @@ class Record:
     def metric(self, name: str, silo: str | None = None) -> float | None:
         """The last value of a metric of the global model: over all silos, or of one."""
         for line in reversed(self.lines.get(names.AGGREGATOR, [])):
-            if line.get("kind") == "metric" and line.get("name") == name and line.get("silo") == silo:
-                value = number(line.get("value"))
-                if value is not None:
-                    return value
+            if (line.kind, line.name, line.silo) == ("metric", name, silo):
+                return line.value
         return None
 
 
@@ -170,27 +176,33 @@ class Reader:
 
     def word(self, run: Run, party: str) -> Status:
         """The status of one party."""
-        return self._word(run.keys.status(party))
+        return self._word(run.keys.status(party)) or Status()
 
     def aggregators(self, runs: Iterable[Listed]) -> list[Status]:
         """The status of each run's aggregator."""
-        return self._parallel(self._word, (names.RunKeys(run.run).status(names.AGGREGATOR) for run in runs))
+        keys = (names.RunKeys(run.run).status(names.AGGREGATOR) for run in runs)
+        return [found or Status() for found in self._parallel(self._word, keys)]
 
-    def _word(self, key: str) -> Status:
+    def _word(self, key: str) -> Status | None:
         found = self._find(key, STATUS_BYTES)
-        return Status() if found is None else Status.of(found.body, found.age_seconds)
-
-    def statuses(self, run: Run) -> dict[str, dict[str, Any]]:
-        """``status.json`` of every party that has one, as it was written."""
-        found = self._parallel(lambda party: self._get(run.keys.status(party), STATUS_BYTES), parties(run))
-        return {party: json_object(body) for party, body in zip(parties(run), found, strict=True) if body is not None}
+        return None if found is None else Status.of(found.body, found.age_seconds)
 
     def record(self, run: Run) -> Record:
-        """Everything the ledger holds of the run. A line that is no JSON object is an empty one."""
-        found = self._parallel(lambda party: self._get(run.keys.metrics(party), METRICS_BYTES), parties(run))
-        bodies = zip(parties(run), found, strict=True)
-        lines = {party: [json_object(line) for line in body.splitlines()] for party, body in bodies if body is not None}
-        return Record(run, self.statuses(run), lines)
+        """Everything the ledger holds of the run, as far as it can be believed."""
+
+        def one(party: str) -> tuple[Status | None, list[Line] | None, int]:
+            limit = METRICS_BYTES if party == names.AGGREGATOR else SILO_METRICS_BYTES
+            body = self._get(run.keys.metrics(party), limit)
+            status = self._word(run.keys.status(party))
+            return (status, None, 0) if body is None else (status, *_lines(party, body, limit // SHORT_LINE))
+
+        found = dict(zip(parties(run), self._parallel(one, parties(run)), strict=True))
+        return Record(
+            run,
+            {party: status for party, (status, _, _) in found.items() if status is not None},
+            {party: lines for party, (_, lines, _) in found.items() if lines is not None},
+            sum(left_out for _, _, left_out in found.values()),
+        )
 
     def log(self, run: Run, party: str) -> bytes | None:
         """The end of the party's log, or None where it has written none."""
@@ -280,7 +292,7 @@ def experiments(record: Record, region: str) -> list[str]:
     sagemaker = boto3.client("sagemaker", region_name=region, config=aws.config())
     found = []
     for party in parties(record.run):
-        name = record.statuses.get(party, {}).get("experiment", "")
+        name = record.statuses.get(party, Status()).experiment
         try:
             sagemaker.describe_trial_component(TrialComponentName=f"{name}-{record.run.run}")
             found.append(sagemaker.describe_experiment(ExperimentName=name)["ExperimentName"])
@@ -292,6 +304,14 @@ def experiments(record: Record, region: str) -> list[str]:
 def parties(run: Run) -> list[str]:
     """The parties of the run, the aggregator first."""
     return [names.AGGREGATOR, *run.silos]
+
+
+def _lines(party: str, body: bytes, most: int) -> tuple[list[Line], int]:
+    """The lines of a party's ``metrics.jsonl``, and how many were left out; all beyond ``most`` count as one."""
+    stream = io.BytesIO(body)
+    read = [Line.of(party, line) if len(line) <= LONG_LINE else None for line in islice(stream, most)]
+    lines = [line for line in read if line is not None]
+    return lines, len(read) - len(lines) + bool(stream.read(1))
 
 
 def _differences(there: Run, asked: Run) -> Iterator[str]:

@@ -1,7 +1,8 @@
 """The report: one self-contained HTML page that shows one run, from what its parties wrote into the ledger.
 
-``render`` is pure. What a party wrote is not trusted: all text is escaped, numbers must be finite, times must be near
-the run, and lines that are not so are left out and counted on the page. The page loads nothing and runs no script.
+``render`` is pure. What a party wrote comes through ``fedsilo.words``, and is still not trusted: all text is escaped,
+and lines whose times are not near the run are left out and counted on the page, with those that made no sense. The
+page loads nothing and runs no script.
 """
 
 import re
@@ -15,7 +16,7 @@ from typing import Any
 from fedsilo import __version__, charts
 from fedsilo.charts import Html, Mark, Span, clip, duration, el, join
 from fedsilo.names import AGGREGATOR
-from fedsilo.words import TERMINAL
+from fedsilo.words import MAX_TIME, TERMINAL, Line, Status, count, fields, moment, number
 
 MAX_EVENTS = 200
 """Rows of the list of events."""
@@ -26,23 +27,22 @@ MAX_LEAD = 300
 MARGIN = 3600.0
 """Seconds before the run's creation, and after the aggregator's last word, in which a party's times are believed."""
 
-MAX_TIME = 1e10
-"""The Unix time (in the year 2286) after which no time is believed."""
-
 NONE = "—"
 """What stands for a value that nobody recorded."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """What the ledger holds of a run. Any field may be empty, and any key of it may be missing."""
+    """What the ledger holds of a run. Any field may be empty, and any key of run.json may be missing."""
 
     run: Mapping[str, Any]
     """run.json."""
-    statuses: Mapping[str, Any]
-    """status.json of each party, by its name."""
-    lines: Mapping[str, list[Any]]
+    statuses: Mapping[str, Status]
+    """What each party says of itself, by its name."""
+    lines: Mapping[str, list[Line]]
     """The lines of metrics.jsonl of each party, by its name."""
+    left_out: int = 0
+    """How many lines made no sense."""
 
 
 def render(run: RunRecord) -> str:
@@ -59,76 +59,25 @@ def render(run: RunRecord) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")  # JSON can hold lone surrogates, a file can't
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A line of a party that can be believed. Only a metric's ``value`` and a span's ``start`` mean anything."""
-
-    party: str
-    kind: str
-    name: str
-    start: float
-    time: float
-    value: float
-    round: int | None
-    silo: str | None
-    text: str
-
-    @property
-    def short(self) -> bool:
-        """Whether a round was closed without all silos."""
-        found = re.search(r"(\d{1,6}) of (\d{1,6})", self.text) if self.name == "round_closed" else None
-        return self.name == "deadline" or (found is not None and int(found[1]) < int(found[2]))
-
-    @property
-    def notable(self) -> bool:
-        """Whether this is an event, and not just a round that went its way."""
-        return self.kind == "event" and (self.short or self.name not in ("opened", "round_closed"))
-
-    @property
-    def told(self) -> str:
-        """An event in words."""
-        return self.name.replace("_", " ").capitalize() + (f": {self.text}" if self.text else "")
+def _short(line: Line) -> bool:
+    """Whether a round was closed without all silos."""
+    found = re.search(r"(\d{1,6}) of (\d{1,6})", line.text) if line.name == "round_closed" else None
+    return line.name == "deadline" or (found is not None and int(found[1]) < int(found[2]))
 
 
-def _number(value: object) -> float | None:
-    """``value`` if it is a number that can be drawn, else None."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and -1e12 < value < 1e12:
-        return float(value)
-    return None
+def _notable(line: Line) -> bool:
+    """Whether this is an event, and not just a round that went its way."""
+    return line.kind == "event" and (_short(line) or line.name not in ("opened", "round_closed"))
 
 
-def _integer(value: object) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)
+def _told(line: Line) -> str:
+    """An event in words."""
+    return line.name.replace("_", " ").capitalize() + (f": {line.text}" if line.text else "")
 
 
-def _fields(value: object) -> Mapping[str, Any]:
-    """``value`` if it is an object of JSON, else an empty one."""
-    return value if isinstance(value, dict) else {}
-
-
-def _read(party: str, raw: Mapping[str, Any]) -> _Line | None:
-    """The line, or None where it lacks what its kind must have."""
-    kind, name = str(raw.get("kind")), clip(str(raw.get("name")), 80)
-    time = _number(raw.get("end" if kind == "span" else "time"))
-    start = _number(raw.get("start")) if kind == "span" else time
-    value = _number(raw.get("value")) if kind == "metric" else 0.0
-    if kind not in ("metric", "span", "event") or time is None or start is None or value is None:
-        return None
-    if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
-        return None
-    silo = None if raw.get("silo") is None else str(raw["silo"])
-    text = clip(str(raw.get("text") or ""), 300)
-    return _Line(party, kind, name, start, time, value, _integer(raw.get("round", raw.get("step"))), silo, text)
-
-
-def _timestamp(text: object) -> float | None:
-    """The Unix time of an ISO 8601 text, UTC where it names no zone; None where it is not one that can be."""
-    try:
-        time = datetime.fromisoformat(str(text))
-    except ValueError:
-        return None
-    seconds = (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+def _seconds(time: datetime | None) -> float | None:
+    """The Unix time; None where it is not one that can be."""
+    seconds = -1.0 if time is None else time.timestamp()
     return seconds if 0 <= seconds <= MAX_TIME else None
 
 
@@ -144,15 +93,14 @@ class _Story:
         self.run_id = str(record.run.get("run") or "Unknown run")
         named = record.run.get("silos")
         parties = [AGGREGATOR, *map(str, named if isinstance(named, list) else []), *record.statuses, *record.lines]
-        self.statuses = {party: _fields(record.statuses.get(party)) for party in dict.fromkeys(parties)}
+        self.statuses = {party: record.statuses.get(party, Status(state="")) for party in dict.fromkeys(parties)}
         self.silos = [party for party in self.statuses if party != AGGREGATOR]
-        self.created = _timestamp(record.run.get("created"))
-        read = [_read(party, _fields(raw)) for party, lines in record.lines.items() for raw in lines]
-        lines = sorted((line for line in read if line is not None), key=lambda x: x.time)
+        self.created = _seconds(moment(record.run.get("created")))
+        lines = sorted((line for lines in record.lines.values() for line in lines), key=lambda x: x.time)
         first = 0.0 if self.created is None else self.created - MARGIN
         last = max((x.time for x in lines if x.party == AGGREGATOR), default=MAX_TIME) + MARGIN
         self.lines = [x for x in lines if first <= x.start and x.time <= last]
-        self.left_out = len(read) - len(self.lines)
+        self.left_out = record.left_out + len(lines) - len(self.lines)
         known = [] if self.created is None else [self.created]
         self.start = min([*known, *(x.start for x in self.lines)], default=0.0)
         self.seconds = max([*known, *(x.time for x in self.lines)], default=0.0) - self.start
@@ -173,9 +121,9 @@ class _Story:
 
     def state(self, party: str) -> str:
         """The party's own last word on its state; empty where there is none."""
-        return clip(str(self.statuses[party].get("state") or ""), 40)
+        return self.statuses[party].state
 
-    def of(self, kind: str, party: str) -> list[_Line]:
+    def of(self, kind: str, party: str) -> list[Line]:
         """The party's lines of a kind."""
         return [line for line in self.lines if line.kind == kind and line.party == party]
 
@@ -195,11 +143,11 @@ class _Story:
 
     def heard(self, party: str) -> float | None:
         """When the party gave its last sign of life, in seconds since the run's start; None where it never did."""
-        beat = _timestamp(self.statuses[party].get("heartbeat"))
+        beat = _seconds(self.statuses[party].heartbeat)
         times = [x.time for x in self.lines if x.party == party] + ([] if beat is None else [beat])
         return min(max(times) - self.start, self.seconds) if times else None
 
-    def by_silo(self, name: str) -> dict[str, _Line]:
+    def by_silo(self, name: str) -> dict[str, Line]:
         """A metric of the global model on each silo's data, as last evaluated."""
         return {x.silo: x for x in self.of("metric", AGGREGATOR) if x.name == name and x.silo is not None}
 
@@ -224,23 +172,22 @@ class _Story:
         """What went wrong, and with which parties."""
         found: dict[str, list[str]] = {}
         for party, status in self.statuses.items():
-            state, reason = self.state(party), str(status.get("reason") or "")
-            failures = _integer(status.get("tracking_failures"))
+            state, reason = status.state, status.reason
             said = f"{state.capitalize() or 'No state'}: {reason or 'no reason given'}"
             if party in self.lost:
                 heard = self.heard(party)
                 when = "" if heard is None else f" after {duration(heard)}"
-                where = "" if status.get("round") is None else f" in round {_integer(status['round'])}"
+                where = "" if status.round is None else f" in round {status.round}"
                 found.setdefault(f"No word{when}, last state {state or 'unknown'}{where}. {reason}", []).append(party)
             elif party == AGGREGATOR:
                 if len(reason) > MAX_LEAD:  # else the page opens with all of it
                     found.setdefault(said, []).append(party)
-            elif reason and reason == self.statuses[AGGREGATOR].get("reason"):
+            elif reason and reason == self.statuses[AGGREGATOR].reason:
                 found.setdefault(f"{state.capitalize()} for the same reason.", []).append(party)
             elif reason or (state in TERMINAL and state != "FINISHED"):
                 found.setdefault(said, []).append(party)
-            if failures:
-                text = f"{failures} tracking calls failed; the record in SageMaker has gaps."
+            if status.tracking_failures:
+                text = f"{status.tracking_failures} tracking calls failed; the record in SageMaker has gaps."
                 found.setdefault(text, []).append(party)
         if self.left_out:
             found[f"leaves out {self.left_out} lines of the ledger that make no sense."] = ["This page"]
@@ -264,9 +211,9 @@ def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[object]])
 
 def _header(story: _Story) -> Html:
     """What came of the run, the reason first, and six numbers."""
-    status, planned = story.statuses[AGGREGATOR], _integer(story.run.get("rounds"))
-    unknown = "" if story.over else "the run has not ended" if status.get("state") else "the aggregator has no status"
-    reason = clip(str(status.get("reason") or ""), MAX_LEAD).rstrip(".")
+    status, planned = story.statuses[AGGREGATOR], count(story.run.get("rounds"))
+    unknown = "" if story.over else "the run has not ended" if status.state else "the aggregator has no status"
+    reason = clip(status.reason, MAX_LEAD).rstrip(".")
     rounds = f"{story.done} rounds" if planned is None else f"{story.done} of {planned} rounds"
     part, silos = "finished" if story.over else "taking part", len(story.silos)
     scores = [("test AUC", "Test:AUC"), ("accuracy", "Test:Accuracy"), ("loss", "Test:Loss")]
@@ -351,14 +298,10 @@ def _silos(story: _Story) -> Html:
     """A row per silo: its state, how good the global model is on its data, and how much it trained on."""
     scores = [(story.by_silo(name), story.last(name)) for name in ("Test:AUC", "Test:Accuracy")]
     latest = max((line.round or 0 for values, _ in scores for line in values.values()), default=0)
-    samples = {}
-    for silo in story.silos:
-        status = story.statuses[silo]
-        told = status.get("train_samples", _fields(status.get("parameters")).get("train data size"))
-        samples[silo] = _number(told)
-    most = max([1.0, *(count for count in samples.values() if count)])
+    samples = {silo: story.statuses[silo].samples for silo in story.silos}
+    most = max([1, *(trained for trained in samples.values() if trained)])
     rows = []
-    for silo, count in samples.items():
+    for silo, trained in samples.items():
         lines = [values.get(silo) for values, _ in scores]
         rounds = sorted({line.round or 0 for line in lines if line})
         state = [story.state(silo).capitalize() or "No status"]
@@ -367,7 +310,7 @@ def _silos(story: _Story) -> Html:
         bars = [
             _bar(x.value if x else None, 1.0, ".3f", overall) for x, (_, overall) in zip(lines, scores, strict=True)
         ]
-        rows.append([silo, ", ".join(state), *bars, _bar(count, most, ",.0f", None)])
+        rows.append([silo, ", ".join(state), *bars, _bar(trained, most, ",.0f", None)])
     caption = "The last global model on each silo's own test data; ticks: on all of it. An AUC of 0.5 is chance."
     return _section("Silos", _table(caption, ["Silo", "State", "AUC", "Accuracy", "Training samples"], rows))
 
@@ -385,9 +328,9 @@ def _timeline(story: _Story) -> Html:
             hint = f"{x.name}{where}: {duration(end - start)}, from {duration(start)}"
             spans[x.party].append(Span(kind, start, end, hint))
             spent[x.party][kind] += end - start
-        elif x.notable:
-            glyph = "closed" if x.short else "event"
-            marks[x.party].append(Mark(end, glyph, f"{duration(end)}{where}: {x.told}"))
+        elif _notable(x):
+            glyph = "closed" if _short(x) else "event"
+            marks[x.party].append(Mark(end, glyph, f"{duration(end)}{where}: {_told(x)}"))
     for party in story.lost:
         heard = story.heard(party)
         if heard is not None:
@@ -414,12 +357,12 @@ def _timeline(story: _Story) -> Html:
 
 def _events(story: _Story) -> Html:
     """What the parties noted, repetitions as one row, without the rounds that went their way."""
-    notable = [x for x in story.lines if x.notable]
-    groups = [list(group) for _, group in groupby(notable, lambda x: (x.party, x.told))]
+    notable = [x for x in story.lines if _notable(x)]
+    groups = [list(group) for _, group in groupby(notable, lambda x: (x.party, _told(x)))]
     rows = []
     for first, *more in groups[:MAX_EVENTS]:
         rounds = NONE if first.round is None else f"{first.round} to {more[-1].round}" if more else first.round
-        told = f"{first.told} ({len(more) + 1} times)" if more else first.told
+        told = f"{_told(first)} ({len(more) + 1} times)" if more else _told(first)
         rows.append([_utc(first.time), f"{first.time - story.start:.1f}", first.party, rounds, told])
     routine = sum(x.kind == "event" for x in story.lines) - len(notable)
     notes = [f"Not listed: openings and closings of rounds ({routine})."] if routine else []
@@ -431,20 +374,19 @@ def _events(story: _Story) -> Html:
 
 def _settings(story: _Story) -> Html:
     """What the run was asked to do, and where its record is."""
-    run, deadline = story.run, _number(story.run.get("deadline_seconds"))
+    run, deadline = story.run, number(story.run.get("deadline_seconds"))
     asked = {key: run.get(key) for key in ("federation", "workload", "rounds", "quorum", "seed")}
     asked["deadline"] = None if deadline is None else duration(deadline)
     asked["silos"] = ", ".join(story.silos)
     asked["created"] = None if story.created is None else _utc(story.created)
-    chosen = _fields(run.get("hyperparameters"))
-    recorded = _fields(story.statuses[AGGREGATOR].get("parameters"))
+    chosen, recorded = fields(run.get("hyperparameters")), story.statuses[AGGREGATOR].parameters
     named = {"Run": asked, "Hyperparameters chosen for it": chosen, "As recorded by the aggregator": recorded}
     tables = [
         _table(title, [], [[key, NONE if value in (None, "") else value] for key, value in values.items()])
         for title, values in named.items()
         if values
     ]
-    tracked = {party: status.get("experiment") for party, status in story.statuses.items()}
+    tracked = {party: status.experiment for party, status in story.statuses.items()}
     names = ", ".join(f"{name} ({party})" for party, name in tracked.items() if name) or "none recorded"
     footer = f"Run {story.run_id}. SageMaker experiments: {names}. Page written by fedsilo {__version__}."
     return join([_section("Parameters", el("div", *tables, class_="pair")), el("footer", footer)])

@@ -13,7 +13,8 @@ from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.learning import Sums, Trainer
 from fedsilo.ledger import Ledger
 from fedsilo.mail import check_parameters
-from fedsilo.mail_comm import BAD_MAIL, ROUND, TICK, MailCommManager
+from fedsilo.mail_comm import ROUND, MailCommManager
+from fedsilo.manager import OverMail
 from fedsilo.run import Run
 from fedsilo.workload import SiloData
 
@@ -31,7 +32,7 @@ PATIENCE_DEADLINES = 3
 log = logging.getLogger(__name__)
 
 
-class SiloManager(ClientMasterManager):  # type: ignore[misc]
+class SiloManager(OverMail, ClientMasterManager):  # type: ignore[misc]
     """Trains when a round opens. Raises from ``run``: ``RefusedError`` where the aggregator ended the silo's part,
     ``RunError`` where it is not heard of any more, ``MailError`` where what it sends is not the model."""
 
@@ -56,18 +57,6 @@ class SiloManager(ClientMasterManager):  # type: ignore[misc]
         return self.trainer_dist_adapter.trainer.trainer  # type: ignore[no-any-return]
 
     # --- FedML's hooks
-
-    def _init_manager(self) -> None:
-        self.com_manager = self._comm
-        self.com_manager.add_observer(self)
-
-    def register_message_receive_handlers(self) -> None:
-        super().register_message_receive_handlers()
-        self.register_message_receive_handler(TICK, self._handle_tick)
-        self.register_message_receive_handler(BAD_MAIL, self._handle_bad_mail)
-
-    def finish(self) -> None:
-        self.com_manager.stop_receive_message()
 
     def send_message(self, message: Message) -> None:
         message.add_params(ROUND, max(0, self.round_idx))

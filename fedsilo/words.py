@@ -28,8 +28,14 @@ LOST = ("FAILED", "REFUSED", "ABORTED")
 
 _STATES = ("QUEUED", "PENDING", "STARTING", "WAITING", "TRAINING", "FINISHING", "STOPPED", RESTARTING, *TERMINAL)
 
-TEXT_LIMIT = 500
+TEXT_LIMIT = 1000
 """Characters of a reason that are shown."""
+
+LINE_TEXT_LIMIT = 300
+"""Characters of an event's text that are shown."""
+
+MAX_TIME = 1e10
+"""The Unix time (in the year 2286) after which no time is believed."""
 
 MEMBERS_LIMIT = 1000
 """Entries of a list or a mapping that are read: no run has more silos."""
@@ -38,7 +44,7 @@ MEMBERS_LIMIT = 1000
 def plain(value: object, limit: int = TEXT_LIMIT) -> str:
     """The value as one line of printable text: no escape sequence, no change of direction, no lone surrogate."""
     text = value if isinstance(value, str) else "" if value is None else str(value)
-    shown = "".join(character if character.isprintable() else "�" for character in text[: limit + 1])
+    shown = "".join(each if each.isprintable() else " " if each == "\n" else "�" for each in text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
@@ -50,6 +56,11 @@ def json_object(body: str | bytes | None) -> dict[str, Any]:
         value = json.loads(body, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return {}
+    return fields(value)
+
+
+def fields(value: object) -> dict[str, Any]:
+    """The value if it is an object of JSON, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
@@ -90,9 +101,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 
 def _mapping(value: object) -> list[tuple[str, Any]]:
-    return (
-        [(plain(key, 80), item) for key, item in list(value.items())[:MEMBERS_LIMIT]] if isinstance(value, dict) else []
-    )
+    return [(plain(key, 80), item) for key, item in list(fields(value).items())[:MEMBERS_LIMIT]]
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,10 @@ class Status:
     round: int | None = None
     version: str = ""
     samples: int | None = None
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    tracking_failures: int = 0
     started: datetime | None = None
+    heartbeat: datetime | None = None
     finished: datetime | None = None
     silent_seconds: float | None = None
     """How long ago the status was written, by the clock of S3; None where there is none."""
@@ -120,15 +132,17 @@ class Status:
         if body is None:
             return cls()
         raw = json_object(body)
-        parameters = raw.get("parameters")
         numbers = [(name, number(value)) for name, value in _mapping(raw.get("metrics"))]
         return cls(
             state=raw["state"] if raw.get("state") in _STATES else UNKNOWN,
             reason=plain(raw.get("reason")),
             round=count(raw.get("round")),
             version=plain(raw.get("version"), 40),
-            samples=count(parameters.get("train data size")) if isinstance(parameters, dict) else None,
+            samples=count(fields(raw.get("parameters")).get("train data size")),
+            parameters={name: plain(value, 80) for name, value in _mapping(raw.get("parameters"))},
+            tracking_failures=count(raw.get("tracking_failures")) or 0,
             started=moment(raw.get("started")),
+            heartbeat=moment(raw.get("heartbeat")),
             finished=moment(raw.get("finished")),
             silent_seconds=silent_seconds,
             experiment=plain(raw.get("experiment"), 120),
@@ -154,6 +168,40 @@ class Status:
             "finished": utc(self.finished),
             "silent_seconds": self.silent_seconds,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a party's ``metrics.jsonl``. Times are Unix times; a metric's step is its ``round``.
+
+    Only a metric's ``value`` and a span's ``start`` mean anything.
+    """
+
+    party: str
+    kind: str
+    name: str
+    start: float
+    time: float
+    value: float
+    round: int | None
+    silo: str | None
+    text: str
+
+    @classmethod
+    def of(cls, party: str, body: bytes) -> "Line | None":
+        """The line, or None where it lacks what its kind must have, or can't be believed."""
+        raw = json_object(body)
+        kind, name = raw.get("kind"), plain(raw.get("name"), 80)
+        time = number(raw.get("end" if kind == "span" else "time"))
+        start = number(raw.get("start")) if kind == "span" else time
+        value = number(raw.get("value")) if kind == "metric" else 0.0
+        if kind not in ("metric", "span", "event") or time is None or start is None or value is None:
+            return None
+        if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
+            return None
+        silo = None if raw.get("silo") is None else plain(raw["silo"], 40)
+        text = plain(raw.get("text"), LINE_TEXT_LIMIT)
+        return cls(party, kind, name, start, time, value, count(raw.get("round", raw.get("step"))), silo, text)
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,10 @@ class Workload(Protocol):
     """
 
     def load_silo(self, args: Namespace) -> SiloData:
-        """The silo's own data. Raises ``SpecError`` where there is none, or it is malformed."""
+        """The silo's own data. Raises ``SpecError`` where there is none, or it is malformed.
+
+        Its message goes into the status, which others read: it says where a value is, and never the value.
+        """
 
     def load_aggregator(self, args: Namespace) -> Any | None:
         """A hold-out set of the aggregator's own, as ``Aggregator.test`` takes it, or None: the silos evaluate."""

@@ -38,6 +38,7 @@ class Desk:
         self.name = self.federation.name
         self.bucket = names.mail_bucket(self.name, emulator.ACCOUNT, REGION)
         self.s3, self.sqs = aws.s3(REGION), aws.sqs(REGION)
+        self.reader = Reader(self.name, emulator.ACCOUNT, REGION)
         if deployed:
             embedded.create_hub(self.federation)
             for party in self.federation.parties:
@@ -73,7 +74,7 @@ class Desk:
         """A run that nobody has been asked to take part in."""
         run = plan(self.name, "heart_disease", SILOS, chosen={}, run_id=run_id, **choices)
         run = run.model_copy(update={"created": created or datetime.now(UTC)})
-        Reader(self.name, emulator.ACCOUNT, REGION).put_run(run)
+        self.reader.put_run(run)
         return run
 
     def put(self, key: str, body: str | bytes) -> None:

@@ -1,6 +1,7 @@
 """Whole federations for tests: real processes over real mail, which a test may hold, kill and start again."""
 
 import itertools
+import json
 import os
 import signal
 import time
@@ -34,6 +35,12 @@ def described(name: str, silos: tuple[str, ...]) -> Federation:
             "silos": [{"name": silo, "vpc_cidr": f"10.{rank}.0.0/16"} for rank, silo in enumerate(silos, start=1)],
         }
     )
+
+
+def written(reader: Reader, run: Run, party: str) -> dict[str, Any]:
+    """The party's status.json as it was written; empty where there is none."""
+    found: dict[str, Any] = json.loads(reader._get(run.keys.status(party), None) or b"{}")
+    return found
 
 
 class RunningFederation:
@@ -119,7 +126,7 @@ class RunningFederation:
         self.until(reached, f"round {round_idx} to be answered by {answered}")
 
     def status(self, party: str) -> dict[str, Any]:
-        return self.reader.statuses(self.run).get(party, {})
+        return written(self.reader, self.run, party)
 
     def record(self) -> Record:
         return self.reader.record(self.run)
@@ -127,7 +134,7 @@ class RunningFederation:
     def events(self, name: str) -> list[str]:
         """The texts of the aggregator's events of that name."""
         lines = self.record().lines.get(names.AGGREGATOR, [])
-        return [line["text"] for line in lines if line["kind"] == "event" and line["name"] == name]
+        return [line.text for line in lines if line.kind == "event" and line.name == name]
 
     def model(self) -> dict[str, torch.Tensor]:
         """The run's model, as published."""

@@ -21,7 +21,7 @@ from fedsilo import aws, control, embedded, emulator, names
 from fedsilo.local_launcher import LocalLauncher
 from fedsilo.record import Reader
 from fedsilo.run import Run
-from tests.federations import HOSPITALS, described
+from tests.federations import HOSPITALS, described, written
 from tests.zygote import Zygote
 
 WAIT_SECONDS = 60.0
@@ -104,11 +104,10 @@ class Agents:
     # --- what there is to see
 
     def status(self, run: Run, party: str) -> dict[str, Any]:
-        return self.reader.statuses(run).get(party, {})
+        return written(self.reader, run, party)
 
     def states(self, run: Run) -> dict[str, str]:
-        statuses = self.reader.statuses(run)
-        return {party: statuses.get(party, {}).get("state", "") for party in PARTIES}
+        return {party: self.status(run, party).get("state", "") for party in PARTIES}
 
     def presence(self, party: str) -> dict[str, Any]:
         key = names.agent_key(party)
@@ -304,7 +303,7 @@ def test_trainer_that_is_killed_is_started_again_and_the_run_completes(agents: A
     agents.until(lambda: any(killed in line["message"] for line in agents.said(SILOS[1])), "the agent to notice")
     agents.until_states(run, "FINISHED")
     lines = agents.reader.record(run).lines[AGGREGATOR]
-    assert len([line for line in lines if line.get("name") == "opened"]) == 16, "every round was completed"
+    assert len([line for line in lines if line.name == "opened"]) == 16, "every round was completed"
     agents.until_idle()
 
 

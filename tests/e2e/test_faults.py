@@ -65,7 +65,7 @@ def test_an_aggregator_killed_in_mid_round_and_started_again_loses_no_update(mak
     assert set(federation.wait(AGGREGATOR, FIRST, SECOND).values()) == {0}, federation.logs()
     assert federation.events("resumed")
     assert_same_model(federation.model(), undisturbed)
-    trained = [line["round"] for line in federation.record().lines[FIRST] if line.get("name") == "train"]
+    trained = [line.round for line in federation.record().lines[FIRST] if line.name == "train"]
     assert trained == [0, 1, 2, 3], "the update that was in the bucket was used, not made again"
 
 

@@ -29,4 +29,4 @@ def test_another_workload_tested_on_a_hold_out_set_of_the_aggregators_own(endpoi
     # Of 333 labels of the aggregator's; of the silos' 200 it would be a multiple of 1 / 200.
     correct = (record.metric("Test:Accuracy") or 0) * 333
     assert abs(correct - round(correct)) < 1e-6
-    assert {silo: record.statuses[silo]["state"] for silo in silos} == dict.fromkeys(silos, "FINISHED")
+    assert {silo: record.statuses[silo].state for silo in silos} == dict.fromkeys(silos, "FINISHED")

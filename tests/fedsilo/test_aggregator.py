@@ -234,12 +234,12 @@ def test_answers_that_make_no_sense_are_refused_or_ignored_and_the_others_go_on(
     assert aggregator.end() is None
     ledger = record(hub, run)
     status = ledger.statuses[AGGREGATOR]
-    assert status["metrics"]["Test:Accuracy"] == 1.0
-    ignored = {line["text"] for line in ledger.lines[AGGREGATOR] if line.get("name") == "ignored"}
+    assert status.metrics["Test:Accuracy"] == 1.0
+    ignored = {line.text for line in ledger.lines[AGGREGATOR] if line.name == "ignored"}
     assert ignored == {f"{name}: its evaluation is {reason}" for name, (_, reason) in NO_SUMS.items()}
-    assert status["refused"].keys() == NO_COUNTS.keys()
+    assert status.refused.keys() == NO_COUNTS.keys()
     for name, (_, reason) in NO_COUNTS.items():
-        assert reason in status["refused"][name]
+        assert reason in status.refused[name]
         told = [played[name].mailbox.open(notice) for notice in played[name].mailbox.receive(0)]
         assert [mail.fields["refused"] for mail in told if mail.kind == "finish"] == [True]
 
@@ -298,7 +298,7 @@ def test_statistics_that_are_not_finite_sums_are_refused(make_hub: Callable[...,
     for silo in (good, better):
         silo.finish(silo.wait())
     assert aggregator.end() is None
-    refused = record(hub, run).statuses[AGGREGATOR]["refused"]
+    refused = record(hub, run).statuses[AGGREGATOR].refused
     assert refused == {
         "infinite": "its statistic is not finite",
         "float8": "its statistic is not like that of the others",
@@ -362,9 +362,9 @@ def test_nobody_waits_for_silos_that_say_that_they_are_out(make_hub: Callable[..
     for name in ("good", "better"):
         played[name].finish(finals[name])
     assert aggregator.end() is None
-    lost = [line["text"] for line in record(hub, run).lines[AGGREGATOR] if line.get("name") == "lost"]
+    lost = [line.text for line in record(hub, run).lines[AGGREGATOR] if line.name == "lost"]
     assert [text[:23] for text in lost] == [
-        "refused: REFUSED: polic", "failed: FAILED: x\ufffd\ufffd[2Jx", "last: ABORTED: ",
+        "refused: REFUSED: polic", "failed: FAILED: x \ufffd[2Jx", "last: ABORTED: ",
     ]  # fmt: skip
     assert not hub.mailbox("refused").receive(0), "nothing is sent to a silo that is out"
 
@@ -432,4 +432,4 @@ def test_late_and_strange_words_of_a_silo_change_nothing(hub: Hub) -> None:
     for silo in (first, second):
         silo.finish(final)
     assert aggregator.end() is None
-    assert record(hub, run).statuses[AGGREGATOR]["refused"] == {}
+    assert record(hub, run).statuses[AGGREGATOR].refused == {}

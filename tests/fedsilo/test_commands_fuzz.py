@@ -11,14 +11,14 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from fedsilo import names
+from fedsilo import names, record
 from fedsilo.commands import run as commands
 from fedsilo.outcome import Outcome
-from fedsilo.record import Record, parties
+from fedsilo.record import Record, _lines, parties
 from fedsilo.run import Run, plan
 from fedsilo.tail import Tail
 from fedsilo.watch import Story, _Lines
-from fedsilo.words import TERMINAL, Agent, Status, json_object, plain
+from fedsilo.words import TERMINAL, Agent, Status, plain
 from tests.desk import SILOS, Desk
 
 HOSTILE = (
@@ -137,12 +137,13 @@ def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, l
     run, screen = run_of("fuzz"), StringIO()
     words = {party: Status() for party in parties(run)}
     story = Story(run, words | {names.AGGREGATOR: Status.of(aggregator, 1.0), "hungary": Status.of(silo, 1e9)})
-    record = Record(
+    read = {party: _lines(party, lines, 9) for party in (names.AGGREGATOR, "hungary")}
+    told_of = Record(
         run,
-        {names.AGGREGATOR: json_object(aggregator), "hungary": json_object(silo)},
-        {names.AGGREGATOR: [json_object(line) for line in lines.splitlines()]},
+        {names.AGGREGATOR: Status.of(aggregator), "hungary": Status.of(silo)},
+        {party: found for party, (found, _) in read.items()},
     )
-    outcome = Outcome.of(record)
+    outcome = Outcome.of(told_of)
     for console in (Console(file=screen, width=200), Console(file=screen, width=30)):
         console.print(story.table())
         console.print(outcome.table())
@@ -191,6 +192,54 @@ def test_no_ledger_breaks_a_command(
     json.loads((desk.folder / "report" / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
 
 
+ENDED = st.builds(lambda status: dumped({**status, "state": "FAILED"}), STATUSES)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@given(aggregator=ENDED, silo=BODIES, lines=LEDGERS, others=LEDGERS)
+@example(dumped(WORST | {"state": "FAILED"}), dumped(WORST), b"[" * 100_000, dumped(HOSTILE))
+def test_no_ledger_breaks_show_watch_and_report(
+    desk: Desk, aggregator: bytes, silo: bytes, lines: bytes, others: bytes
+) -> None:
+    """With what the parties wrote read from S3; the silos can't keep a watch from ending."""
+    keys, out = names.RunKeys("run-1"), desk.folder / "fuzzed"
+    for key, body in (
+        (keys.status(names.AGGREGATOR), aggregator), (keys.metrics(names.AGGREGATOR), lines),
+        (keys.status("hungary"), silo), (keys.metrics("hungary"), others),
+    ):  # fmt: skip
+        desk.put(key, body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fedsilo.watch.GRACE_SECONDS", 0.0)
+        patch.setattr(commands, "POLL_SECONDS", 0.0)
+        for command, code in ((["show"], 0), (["watch"], 3), (["report", "--out", str(out)], 0)):
+            result = desk.run("run", *command)
+            assert result.exit_code == code
+            assert_harmless(result.stdout + result.stderr)
+    told = json.loads((out / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
+    assert told["test_auc"] is None or 0 <= told["test_auc"] <= 1
+    assert_harmless((out / "report.html").read_text())
+
+
+def test_a_ledger_of_any_size_is_read_up_to_a_limit(desk: Desk) -> None:
+    """A million lines, one line of megabytes, a nested one, and between them one that tells something."""
+    metric = {"kind": "metric", "name": "Test:AUC", "value": 0.75, "step": 1, "time": 1.8e9}
+    good = dumped(metric)
+    keys = names.RunKeys("run-1")
+    odd = [dumped(metric | {"text": "x" * 10**6}), b"[" * 60_000, b'{"a":' * 10_000, dumped(metric | {"value": 5.0})]
+    desk.put(keys.metrics(names.AGGREGATOR), b"\n".join([*odd, good]))
+    desk.put(keys.metrics("hungary"), good + b"\n{}" * 10**6)
+    desk.put(keys.metrics("cleveland"), good + b"\n" + b" " * (record.SILO_METRICS_BYTES + 2**20))
+    found = desk.reader.record(run_of(desk.name))
+    assert found.metric("Test:AUC") == 0.75
+    assert {party: len(lines) for party, lines in found.lines.items()} == {
+        "aggregator": 1,
+        "cleveland": 1,
+        "hungary": 1,
+    }
+    most = record.SILO_METRICS_BYTES // record.SHORT_LINE
+    assert found.left_out == len(odd) + most - 1 + 1 + 1  # of hungary's, those beyond it as one; of cleveland's, one
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[" * 100_000, b"\xff\xfe", dumped([]), dumped({"run": "bad-1", "workload": HOSTILE, HOSTILE: 1})],
@@ -209,8 +258,6 @@ def test_a_run_json_that_makes_no_sense_is_named_and_hides_no_other(endpoint: st
 
 
 def test_objects_of_any_size_are_read_up_to_a_limit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedsilo import record
-
     monkeypatch.setattr(record, "STATUS_BYTES", 100)
     monkeypatch.setattr(record, "LOG_BYTES", 10)
     desk.put("runs/run-1/hungary/status.json", dumped({"state": "TRAINING", "reason": "x" * 100}))

@@ -13,6 +13,7 @@ from fedsilo import fedml_core
 from fedsilo.aggregator import AggregatorManager, StreamingAggregator
 from fedsilo.learning import Aggregator, Trainer
 from fedsilo.mail_comm import MailCommManager
+from fedsilo.manager import OverMail
 from fedsilo.silo import SiloManager
 
 def below(name):
@@ -32,13 +33,14 @@ print(json.dumps({
         name for name, module in fedml.items() if not below(name) and type(module).__name__ != "module"
     ],
     "bases": {
-        cls.__name__: [f"{base.__module__}.{base.__name__}" for base in cls.__bases__]
+        cls.__name__: [f"{base.__module__}.{base.__name__}" for base in cls.__bases__ if base is not OverMail]
         for cls in (AggregatorManager, StreamingAggregator, SiloManager, MailCommManager, Trainer, Aggregator)
     },
     "files": {
         base.__name__: sys.modules[base.__module__].__file__.rpartition("/fedml/")[2]
         for cls in (AggregatorManager, StreamingAggregator, SiloManager, MailCommManager, Trainer, Aggregator)
         for base in cls.__bases__
+        if base is not OverMail
     },
     "cloud clients": sorted(
         name for name in ("paho", "wandb", "docker", "redis", "fastapi", "torchvision.ops", "sqlalchemy", "aiohttp")

@@ -1,5 +1,7 @@
 """A party's policy: every rule with the value that it refuses and the one that it lets pass."""
 
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,17 @@ def test_hours_are_utc_and_may_span_midnight(start: int, end: int, allowed: bool
     for at in (NOON, elsewhere):
         found = refusals(rules, at)
         assert found == ([] if allowed else [f"policy.hours: 12:30 UTC is not from {start}:00 to {end}:00 UTC"])
+
+
+def test_an_agent_that_checks_a_run_has_loaded_nothing_that_learns() -> None:
+    """A workload is imported by its name, which no contract on imports sees."""
+    script = (
+        "import sys, fedsilo.agent, fedsilo.kubernetes; from fedsilo import policy, run, spec; from datetime import *\n"
+        "asked = run.plan('heart', 'heart_disease', ['cleveland', 'hungary'], chosen={})\n"
+        "assert not policy.check(asked, spec.Policy(), datetime.now(UTC))\n"
+        "print([name for name in ('torch', 'fedml', 'numpy', 'sagemaker', 'aws_cdk') if name in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "[]\n"
 
 
 def test_all_refusals_come_at_once() -> None:

@@ -1,7 +1,9 @@
 """The report says what the ledger says, loads nothing, and survives whatever a party wrote."""
 
 import copy
+import json
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
 from typing import Any
 
@@ -9,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedsilo import charts
-from fedsilo.report import RunRecord, render
+from fedsilo import charts, report
+from fedsilo.words import Line, Status
 
 START = 1795335300.0  # 2026-11-22 08:15:00 UTC
 SILOS = ["cleveland", "hungary", "switzerland", "long-beach"]
@@ -23,6 +25,24 @@ ATTRIBUTES = {
     *("lang", "charset", "http-equiv", "content", "name", "class", "style", "scope"),
     *("viewbox", "role", "d", "x", "y", "cx", "cy", "r", "width", "height", "transform"),
 }
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A ledger as it was written."""
+
+    run: Any
+    statuses: dict[str, Any]
+    lines: dict[str, list[Any]]
+
+
+def render(raw: Raw) -> str:
+    """The report of it, read as the command reads it."""
+    statuses = {party: Status.of(json.dumps(status).encode()) for party, status in raw.statuses.items()}
+    read = {party: [Line.of(party, json.dumps(line).encode()) for line in lines] for party, lines in raw.lines.items()}
+    lines = {party: [line for line in of if line is not None] for party, of in read.items()}
+    left_out = sum(line is None for of in read.values() for line in of)
+    return report.render(report.RunRecord(raw.run, statuses, lines, left_out))
 
 
 class Page(HTMLParser):
@@ -71,7 +91,7 @@ def event(name: str, round_idx: int, time: float, text: str) -> dict[str, Any]:
     return {"kind": "event", "time": time, "name": name, "round": round_idx, "text": text}
 
 
-def record(rounds: int, dead_from: int | None = None) -> RunRecord:
+def record(rounds: int, dead_from: int | None = None) -> Raw:
     """A finished run of 2 s a round with 2 epochs each; long-beach is never heard of from round ``dead_from`` on."""
     lines: dict[str, list[dict[str, Any]]] = {party: [] for party in ["aggregator", *SILOS]}
     aggregator = lines["aggregator"]
@@ -112,7 +132,7 @@ def record(rounds: int, dead_from: int | None = None) -> RunRecord:
         "deadline_seconds": 60.0,
         "created": "2026-11-22T08:15:00Z",
     }
-    return RunRecord(run=run, statuses=statuses, lines=lines)
+    return Raw(run=run, statuses=statuses, lines=lines)
 
 
 def test_a_finished_run_opens_with_its_outcome() -> None:
@@ -163,12 +183,12 @@ def test_a_closing_that_tells_its_counts_is_marked_where_silos_are_missing(text:
 
 def test_a_round_that_was_closed_counts_as_done() -> None:
     lines = {"aggregator": [event("opened", 0, START, ""), event("deadline", 0, START + 60, "closed with 3")]}
-    assert "1 of 20 rounds in 1 min," in Page(render(RunRecord(record(20).run, {}, lines))).text
+    assert "1 of 20 rounds in 1 min," in Page(render(Raw(record(20).run, {}, lines))).text
 
 
 def test_a_failed_run_gives_its_reason_first() -> None:
     no_quorum = {"state": "FAILED", "reason": "no quorum in round 0: missing hungary"}
-    failed = RunRecord(
+    failed = Raw(
         run=record(20).run,
         statuses={
             "aggregator": no_quorum,
@@ -196,7 +216,7 @@ def test_a_run_that_goes_on_is_not_called_finished() -> None:
 
 
 def test_an_empty_ledger_gives_a_page_that_says_so() -> None:
-    text = Page(render(RunRecord({}, {}, {}))).text
+    text = Page(render(Raw({}, {}, {}))).text
     assert "No outcome: the aggregator has no status. 0 rounds in 0 s, 0 of 0 silos taking part." in text
     assert "No party recorded what it did." in text
 
@@ -237,7 +257,7 @@ def test_what_parties_wrote_never_becomes_markup() -> None:
     ]
     status = {"state": HOSTILE, "reason": HOSTILE, "experiment": HOSTILE, "round": HOSTILE, "train_samples": HOSTILE}
     run = dict.fromkeys(record(1).run, HOSTILE) | {"silos": [HOSTILE], "hyperparameters": {HOSTILE: HOSTILE}}
-    page = render(RunRecord(run, {"aggregator": status, HOSTILE: status}, {"aggregator": lines, HOSTILE: lines}))
+    page = render(Raw(run, {"aggregator": status, HOSTILE: status}, {"aggregator": lines, HOSTILE: lines}))
     assert "<script>alert(1)" in Page(page).text
     page.encode("utf-8")
 
@@ -271,7 +291,7 @@ def test_lines_that_make_no_sense_are_left_out_and_counted() -> None:
 @pytest.mark.parametrize("created", ["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00", "soon", None])
 def test_times_that_can_not_be_leave_the_run_without_a_start(time: float, created: str | None) -> None:
     lines = {"aggregator": [metric("Test:AUC", 0.5, 0, time), span("train", time, time, 0)]}
-    text = Page(render(RunRecord({"created": created}, {}, lines))).text
+    text = Page(render(Raw({"created": created}, {}, lines))).text
     assert "leaves out 2 lines" in text
     assert "UTC" not in text
 
@@ -339,7 +359,7 @@ RUNS = st.fixed_dictionaries(
     st.dictionaries(PARTIES, st.lists(LINES | JSON, max_size=12), max_size=3),
 )
 def test_no_ledger_breaks_the_page(run: Any, statuses: Any, lines: Any) -> None:
-    page = render(RunRecord(run, statuses, lines))
+    page = render(Raw(run, statuses, lines))
     drawn = [value or "" for _, attrs in Page(page).elements for name, value in attrs.items() if name != "content"]
     assert not re.search(r"nan|inf", " ".join(drawn))
     page.encode("utf-8")

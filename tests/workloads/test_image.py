@@ -2,7 +2,10 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
+
+import pytest
 
 from stacks import manifests
 
@@ -37,8 +40,17 @@ def test_what_is_copied_exists_and_nothing_else_is_sent_to_the_build() -> None:
     assert sent == {source.partition("/")[0] for source in copied}
 
 
+@pytest.mark.parametrize("extra", ["train", "agent"])
+def test_image_has_what_trainers_and_agents_need_by_name(extra: str) -> None:
+    """Torch is installed before, from a line of its own."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = [*project["dependencies"], *project["optional-dependencies"][extra]]
+    names = {re.split(r"[<>=\[]", requirement)[0] for requirement in needed} - {"torch"}
+    assert names <= pins("requirements-train.txt").keys()
+
+
 def test_image_has_the_versions_that_the_tests_ran_with_and_only_what_runs() -> None:
     image, tested = pins("requirements-train.txt"), pins("requirements.txt")
     assert image.items() <= tested.items()
-    assert {"fedml", "safetensors", "sagemaker-core", "boto3", "pydantic"} <= image.keys()
+    assert {"fedml", "safetensors", "sagemaker-core", "boto3", "pydantic", "lightkube"} <= image.keys()
     assert not {"aws-cdk-lib", "moto", "torch", "ruff", "mypy"} & image.keys()

@@ -1,7 +1,8 @@
 """A hospital's patients: read, checked, and split as FLamby does.
 
 Packaged for the four UCI hospitals (``hospitals/``), or ``heart_disease.csv`` in the silo's own S3 bucket with the
-same columns. Nothing here leaves the silo.
+same columns. Nothing here leaves the silo: a message says where a value is malformed, and never the value, because
+messages go into the log and the status.
 """
 
 import csv
@@ -121,7 +122,7 @@ def _table(text: str, name: str) -> np.ndarray:
     try:
         header = [cell.strip() for cell in next(lines, [])]
         if header != list(COLUMNS):
-            raise SpecError(f"{name}: the first line must be {','.join(COLUMNS)}, not {','.join(header)[:200]!r}")
+            raise SpecError(f"{name}: the first line must be {','.join(COLUMNS)}")
         for cells in filter(None, lines):
             if len(cells) != len(COLUMNS):
                 problems.append(f"line {lines.line_num}: {len(cells)} values, not {len(COLUMNS)}")
@@ -150,10 +151,10 @@ def _value(column: str, cell: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise ValueError(f"{cell[:40]!r} is not a number")
+        raise ValueError("not a number")
     codes = CODES.get(column)
     if codes and value not in codes:
-        raise ValueError(f"{cell[:40]!r} is not one of {', '.join(f'{code:g}' for code in codes)}")
+        raise ValueError(f"not one of {', '.join(f'{code:g}' for code in codes)}")
     return value
 
 
@@ -186,4 +187,4 @@ def _read_s3(silo: str, source: str) -> tuple[str, str]:
     try:
         return name, content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{name}: not a UTF-8 text: {error}") from None
+        raise SpecError(f"{name}: not a UTF-8 text, at byte {error.start}") from None

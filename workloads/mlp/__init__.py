@@ -22,6 +22,7 @@ def load_silo(args: Namespace) -> SiloData:
 
 
 def load_aggregator(args: Namespace) -> data.Samples | None:
+    check(args)
     if not args.holdout:
         return None
     _, test = data.make(args.random_seed, rank=0, samples=args.holdout)

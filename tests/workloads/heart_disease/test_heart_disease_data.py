@@ -114,10 +114,10 @@ def test_features_are_flambys() -> None:
         (f"{HEADER}\n", "hospital: 0 of 0 patients have no missing value; at least 2 must"),
         (f"{HEADER}\n{PATIENT}\n", "hospital: 1 of 1 patients"),
         (f"{HEADER}\n{PATIENT}\n63,1\n", "hospital: line 3: 2 values, not 14"),
-        (f"{HEADER}\n{PATIENT.replace('145', 'high')}\n", "hospital: line 2, column trestbps: 'high' is not a number"),
-        (f"{HEADER}\n{PATIENT.replace('145', 'nan')}\n", "hospital: line 2, column trestbps: 'nan' is not a number"),
-        (f"{HEADER}\n\n{PATIENT.replace('2,145', '5,145')}\n", "line 3, column cp: '5' is not one of 1, 2, 3, 4"),
-        (f"{HEADER}\n{PATIENT[:-1]}7\n", "hospital: line 2, column num: '7' is not one of 0, 1, 2, 3, 4"),
+        (f"{HEADER}\n{PATIENT.replace('145', 'high')}\n", "hospital: line 2, column trestbps: not a number"),
+        (f"{HEADER}\n{PATIENT.replace('145', 'nan')}\n", "hospital: line 2, column trestbps: not a number"),
+        (f"{HEADER}\n\n{PATIENT.replace('2,145', '5,145')}\n", "line 3, column cp: not one of 1, 2, 3, 4"),
+        (f"{HEADER}\n{PATIENT[:-1]}7\n", "hospital: line 2, column num: not one of 0, 1, 2, 3, 4"),
         (f'{HEADER}\n{PATIENT}\n"63,1', "hospital: line 3: unexpected end of data"),
         (f"{HEADER}\n" + "x,1\n" * 30, "hospital: and 20 more"),
     ],
@@ -126,6 +126,24 @@ def test_what_is_malformed_is_named_with_line_and_column(text: str, message: str
     with pytest.raises(SpecError) as error:
         data.parse(text, "hospital")
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{HEADER}\n{PATIENT}\n" + PATIENT.replace("145", "SECRET"),
+        f"{HEADER}\n{PATIENT}\n" + PATIENT.replace("2,145", "SECRET,145"),
+        PATIENT.replace("145", "SECRET"),
+        f"{HEADER}\n{PATIENT},SECRET\n",
+        f'{HEADER}\n{PATIENT}\n"SECRET"x,SECRET',
+        f'{HEADER}\n{PATIENT}\n"SECRET',
+    ],
+    ids=["number", "code", "no header", "too many", "quotes", "end"],
+)
+def test_no_message_quotes_the_data(text: str) -> None:
+    with pytest.raises(SpecError) as error:
+        data.parse(text, "hospital")
+    assert "SECRET" not in str(error.value)
 
 
 def test_a_silo_without_packaged_data_is_told_what_to_do() -> None:

@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from bench.task import Task
 from fedsilo import workload
 from fedsilo.errors import SpecError
 from workloads import mlp
+from workloads.mlp.learning import logits
 
 Arguments = Callable[..., Namespace]
 
@@ -46,13 +48,28 @@ def test_it_learns_and_repeats_itself() -> None:
     assert first["Test:Loss"] < 0.55
 
 
-def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments) -> None:
-    args = arguments("mlp", parameters=20, samples=0, epochs=0, batch_size=0, lr=0.0)
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"parameters": 20, "samples": 0, "epochs": 0, "batch_size": 0, "holdout": -1, "lr": 0.0},
+        {"parameters": 10**12, "samples": 10**9, "epochs": 10**9, "batch_size": 10**9, "holdout": 10**9, "lr": 1e999},
+    ],
+    ids=["too little", "more than memory holds"],
+)
+def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments, odd: dict[str, Any]) -> None:
     with pytest.raises(SpecError) as error:
-        mlp.model(args)
-    assert [line.split(":")[0] for line in str(error.value).splitlines()] == [
-        f"hyperparameters.{name}" for name in ("parameters", "samples", "epochs", "batch_size", "lr")
-    ]
+        mlp.model(arguments("mlp", **odd))
+    assert [line.split(":")[0] for line in str(error.value).splitlines()] == [f"hyperparameters.{name}" for name in odd]
+    with pytest.raises(SpecError, match="is not from 21 to 200000000"):
+        mlp.load_aggregator(arguments("mlp", **odd | {"holdout": 10**9}))
+
+
+def test_an_evaluation_is_the_same_whatever_its_batches(arguments: Arguments) -> None:
+    args = arguments("mlp", parameters=100, holdout=5000)
+    model, samples = mlp.model(args), mlp.load_aggregator(args)
+    assert samples
+    with torch.no_grad():
+        torch.testing.assert_close(logits(model, samples.inputs, torch.device("cpu")), model(samples.inputs))
 
 
 def test_it_is_found_by_its_configuration_alone() -> None:
