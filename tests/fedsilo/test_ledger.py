@@ -35,7 +35,7 @@ def until(condition: Callable[[], Any]) -> None:
 
 def test_what_is_written_is_read_back(hub: Hub) -> None:
     written = Ledger(hub.settings(AGGREGATOR), hub.run)
-    written.event("opened", 0, "2 silos — ü\u2028\n")
+    written.event("opened", 0, "2 silos — ü\u2028")
     written.event("opened", 1, "2 silos")
     written.metric("Test:AUC", 0.75, 1)
     written.metric("Test:AUC", 0.5, 1, silo="hungary")
@@ -48,19 +48,21 @@ def test_what_is_written_is_read_back(hub: Hub) -> None:
 
     record = read(hub)
     status = record.statuses[AGGREGATOR]
-    assert (status["state"], status["party"], status["run"]) == ("FINISHED", AGGREGATOR, hub.run.run)
-    assert status["version"] == fedsilo.__version__
-    assert status["started"] <= status["finished"] <= status["heartbeat"]
+    assert (status.state, status.reason, status.version) == ("FINISHED", "none", fedsilo.__version__)
+    assert status.started
+    assert status.finished
+    assert status.heartbeat
+    assert status.started <= status.finished <= status.heartbeat
     lines = record.lines[AGGREGATOR]
-    assert [line["kind"] for line in lines] == ["event", "event", "metric", "metric", "metric", "span", "span"]
-    assert lines[0]["text"] == "2 silos — ü\u2028\n"
-    assert [(line["name"], line["round"]) for line in lines[5:]] == [("train", 1), ("wait", 7)]
-    assert all(line["start"] <= line["end"] for line in lines[5:])
+    assert [line.kind for line in lines] == ["event", "event", "metric", "metric", "metric", "span", "span"]
+    assert lines[0].text == "2 silos — ü�"
+    assert [(line.name, line.round) for line in lines[5:]] == [("train", 1), ("wait", 7)]
+    assert all(line.start <= line.time for line in lines[5:])
     assert record.metric("Test:AUC") == 0.8125
     assert record.metric("Test:AUC", "hungary") == 0.5
     assert record.metric("Test:AUC", "cleveland") is None
     assert record.rounds_completed == 1
-    assert record.round_seconds_median == pytest.approx(lines[1]["time"] - lines[0]["time"])
+    assert record.round_seconds_median == pytest.approx(lines[1].time - lines[0].time)
     assert record.statuses.keys() == record.lines.keys() == {AGGREGATOR}, "who has written nothing is missing"
 
 
@@ -71,7 +73,7 @@ def test_a_value_that_json_does_not_have_never_gets_in(hub: Hub, value: float) -
         written.metric("Test:AUC", value, 1)
     written.metric("Test:AUC", 0.5, 1)
     written.close()
-    assert [line["value"] for line in read(hub).lines[AGGREGATOR]] == [0.5]
+    assert [line.value for line in read(hub).lines[AGGREGATOR]] == [0.5]
 
 
 def test_a_party_that_is_started_again_keeps_its_earlier_lines(hub: Hub) -> None:
@@ -79,7 +81,7 @@ def test_a_party_that_is_started_again_keeps_its_earlier_lines(hub: Hub) -> None
         written = Ledger(hub.settings(AGGREGATOR), hub.run)
         written.event("opened", round_idx, "x")
         written.close()
-    assert [line["round"] for line in read(hub).lines[AGGREGATOR]] == [0, 1, 2]
+    assert [line.round for line in read(hub).lines[AGGREGATOR]] == [0, 1, 2]
 
 
 def test_an_outage_loses_no_line_and_stops_nobody(
@@ -87,7 +89,7 @@ def test_an_outage_loses_no_line_and_stops_nobody(
 ) -> None:
     with FaultyProxy(hub.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
-        monkeypatch.setattr(aws, "s3", lambda region, *_: boto3.client("s3", region_name=region, config=aws.config(1)))
+        monkeypatch.setattr(aws, "s3", lambda region, _=1: boto3.client("s3", region_name=region, config=aws.config(1)))
         written = Ledger(hub.settings(AGGREGATOR), hub.run)
         proxy.fail_next(s3=6)
         for round_idx in range(3):
@@ -102,16 +104,16 @@ def test_an_outage_loses_no_line_and_stops_nobody(
     monkeypatch.setenv("AWS_ENDPOINT_URL", hub.endpoint)
     assert "the ledger could not write" in caplog.text
     record = read(hub)
-    assert [line["round"] for line in record.lines[AGGREGATOR]] == [0, 1, 2]
-    assert record.statuses[AGGREGATOR]["state"] == "FINISHED"
+    assert [line.round for line in record.lines[AGGREGATOR]] == [0, 1, 2]
+    assert record.statuses[AGGREGATOR].state == "FINISHED"
 
 
 def test_an_idle_party_still_shows_a_heartbeat(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger, "HEARTBEAT_SECONDS", 0.05)
     written = Ledger(hub.settings("hungary"), hub.run)
     until(lambda: "hungary" in read(hub).statuses)
-    first = read(hub).statuses["hungary"]["heartbeat"]
-    until(lambda: read(hub).statuses["hungary"]["heartbeat"] > first)
+    first = read(hub).statuses["hungary"].heartbeat
+    until(lambda: read(hub).statuses["hungary"].heartbeat != first)
     written.close()
 
 
