@@ -80,11 +80,16 @@ def _say(text: str, style: str) -> None:
 
 
 def hub(federation: Path) -> "Hub":
-    """The hub of the federation that the file describes."""
+    """The hub of the federation that the file describes. Raises ``UsageError`` where it has none."""
     from fedsilo import spec
     from fedsilo.hub import Hub
 
-    return Hub.of(spec.load(federation))
+    described = spec.load(federation)
+    if described.control_plane == "mlops":
+        raise UsageError(
+            f"{federation}: control_plane is mlops: FedML's platform starts and shows runs (docs/mlops.md)"
+        )
+    return Hub.of(described)
 
 
 def find(hub: "Hub", run_id: str) -> tuple["Run", bytes]:
