@@ -6,6 +6,7 @@ a pipe to ``fedsilo.mlops_login``, which runs FedML's login in its own process; 
 with the key masked. When it ends, this does too, and Kubernetes starts the container again, ever more slowly.
 """
 
+import contextlib
 import logging
 import os
 import re
@@ -68,7 +69,7 @@ def read_key(settings: Settings, environment: Mapping[str, str]) -> str:
 
 def run(command: list[str], key: str) -> int:
     """Run the command with the key as its first line of input, pass on what it prints with the key masked, and end it
-    where this process is told to end. Returns its exit code, negative for a signal."""
+    where this process is told to end. Returns its exit code, negative for a signal; what it started has ended too."""
     child = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
@@ -80,8 +81,9 @@ def run(command: list[str], key: str) -> int:
     with child.stdin as pipe:
         pipe.write(key.encode() + b"\n")
     code = child.wait()
-    # What FedML had started holds the pipe as long as it lives, which in a pod is until this process ends.
-    printer.join(1)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+    printer.join(END_SECONDS)
     return code
 
 

@@ -10,6 +10,7 @@ import importlib.util
 import os
 import runpy
 import sys
+import traceback
 from pathlib import Path
 
 SCRIPTS = {
@@ -20,7 +21,7 @@ SCRIPTS = {
 
 
 def main() -> None:
-    """Log in, and be the party's agent until FedML ends it."""
+    """Log in, and be the party's agent until FedML ends it; then this process ends with exit code 1."""
     kind, device = sys.argv[1:]
     key = sys.stdin.readline().strip()
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
@@ -31,7 +32,14 @@ def main() -> None:
     path = str(Path(installed.origin).parent / "computing" / "scheduler" / script)
     who = ["-t", "login", "-r", role, "-id", device, "-os", "Linux", "-v", "release"]
     sys.argv = [path, *who, "-u", key, "-k", key]
-    runpy.run_path(path, run_name="__main__")
+    try:
+        runpy.run_path(path, run_name="__main__")
+    except Exception:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        # A login that failed leaves helper processes, for which Python would wait for ever instead of ending.
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 FedML's own managers carry the models over its gRPC backend, which needs no account; everything else is what the
 platform's agents do: an unzipped package, its rewritten configuration, and ``python ENTRY --cf … --rank … --role …``.
+FedML's agent itself logs in to a platform that a small server plays, up to where it would wait for runs.
 """
 
 import json
@@ -9,17 +10,22 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import yaml
 
 from fedsilo import local, names, package
+from fedsilo.scrub import MASK
 from tests.faulty_proxy import FaultyProxy
-from tests.federations import RunningFederation
+from tests.federations import RunningFederation, described
 
 ROOT = Path(__file__).parents[2]
 STOCK = ROOT / "tests" / "mlops" / ".venv" / "bin"
@@ -175,3 +181,139 @@ def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
     outputs = "\n".join(f"--- {log.parent.name}\n{log.read_text(errors='replace')}" for log in logs)
     assert codes == [0, 0, 0], outputs
     return outputs
+
+
+REDIRECT = """
+import os
+import requests
+
+_send = requests.Session.request
+
+def _redirected(self, method, url, **options):
+    for host in ("https://open.fedml.ai", "https://checkip.amazonaws.com"):
+        url = url.replace(host, os.environ["PLATFORM"])
+    return _send(self, method, url, **options)
+
+requests.Session.request = _redirected
+"""
+"""Leads FedML's calls to the server of the test."""
+
+KEY = "0123456789abcdef0123456789abcdef"
+
+
+class Platform(ThreadingHTTPServer):
+    """As much of FedML's platform as a login needs. It refuses each device once, with its key in the answer.
+
+    ``bound``: what each device said of itself; ``seen``: command lines and environments of the agent's processes at
+    that moment. Its MQTT broker is not there.
+    """
+
+    def __init__(self) -> None:
+        self.bound: dict[str, dict[str, Any]] = {}
+        self.seen: list[tuple[str, str]] = []
+        self._refused: set[str] = set()
+        (self._no_broker,) = unused_ports(1)
+        platform = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(200, "203.0.113.7")
+
+            def do_POST(self) -> None:
+                said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                self._answer(*platform.reply(self.path, said))
+
+            def _answer(self, code: int, body: str) -> None:
+                self.send_response(code)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+
+    def reply(self, path: str, said: dict[str, Any]) -> tuple[int, str]:
+        if path != "/bind":
+            broker = {"BROKER_HOST": "127.0.0.1", "BROKER_PORT": self._no_broker, "MQTT_USER": "u", "MQTT_PWD": "p"}
+            data = {
+                "mqtt_config": {**broker, "MQTT_KEEPALIVE": 180},
+                "s3_config": {},
+                "ml_ops_config": {"EDGE_BINDING_URL": f"{self.url}/bind", "LOG_SERVER_URL": f"{self.url}/log"},
+                "docker_config": {},
+            }
+            return 200, json.dumps({"code": "SUCCESS", "data": data})
+        device = said["deviceid"]
+        self.seen += processes_of(device.partition("@")[0])
+        if device not in self._refused:
+            self._refused.add(device)
+            return 500, f"no account has the key {said['api_key']}"
+        self.bound[device] = said
+        return 200, json.dumps({"code": "SUCCESS", "data": {"id": 7, "userName": "somebody"}})
+
+
+def processes_of(device: str) -> list[tuple[str, str]]:
+    """Command line and environment of every process below the device's home."""
+    return [(line, environment) for _, line, environment in _processes(device)]
+
+
+def _processes(device: str) -> Iterator[tuple[int, str, str]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            line, environment = ((folder / file).read_text(errors="replace") for file in ("cmdline", "environ"))
+        except OSError:
+            continue
+        if f"home-of-{device}\0" in environment:
+            yield int(folder.name), line, environment
+
+
+@pytest.mark.deploy
+@pytest.mark.timeout(300)
+def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees(endpoint: str, tmp_path: Path) -> None:
+    boto3.client("secretsmanager").create_secret(Name="heart/fedml", SecretString=KEY)
+    federation = described("heart", SILOS)
+    devices = {party: f"heart-{party}" for party in (names.AGGREGATOR, "hungary")}
+    (shim := tmp_path / "shim").mkdir()
+    (shim / "sitecustomize.py").write_text(TORCHVISION + REDIRECT)
+    platform = Platform()
+    threading.Thread(target=platform.serve_forever, daemon=True).start()
+    agents = {}
+    try:
+        for party, device in devices.items():
+            (home := tmp_path / f"home-of-{device}").mkdir()
+            environment = {
+                **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
+                **local.settings(federation, party).to_environment(),
+                names.MLOPS_SECRET_VARIABLE: "heart/fedml",
+                "AWS_ENDPOINT_URL": endpoint,
+                "NO_PROXY": "127.0.0.1",
+                "PATH": f"{STOCK}:/usr/bin:/bin",
+                "PLATFORM": platform.url,
+                "PYTHONPATH": f"{shim}:{ROOT}",
+                "TMPDIR": str(home),
+                "HOME": str(home),
+            }
+            agents[party] = subprocess.Popen(
+                ["python", "-m", "fedsilo.mlops_agent"], cwd=home, env=environment, stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+            )  # fmt: skip
+        said = {party: agent.communicate(timeout=SECONDS)[0] for party, agent in agents.items()}
+    finally:
+        platform.shutdown()
+        for device in devices.values():
+            for pid, *_ in _processes(device):
+                os.kill(pid, signal.SIGKILL)
+    bound = {device: (told["role"], told["api_key"]) for device, told in platform.bound.items()}
+    assert bound.pop("heart-aggregator@Linux.Edge.Server") == ("edge_server", KEY), said
+    assert bound.pop("heart-hungary@Linux.Edge.Device") == ("client", KEY), said
+    # FedML also offers a silo for serving models, which nobody asked for.
+    assert bound.keys() <= {f"heart-hungary@Linux.OnPremise.{kind}Device" for kind in ("", "Master.")}
+    for party, agent in agents.items():
+        assert agent.returncode == 1, said[party]
+        assert f"no account has the key {MASK}" in said[party]
+        assert KEY not in said[party]
+        assert "FedML's agent ended with exit code" in said[party]
+    assert any("fedsilo.mlops_login" in line for line, _ in platform.seen)
+    assert not any(KEY in line or KEY in environment for line, environment in platform.seen)
