@@ -27,13 +27,20 @@ demo: setup
 test: setup lint
 	$(BIN)/python -m pytest -m "not deploy"
 
-# The CDK command line deploys and destroys a federation, against an AWS that moto plays.
-e2e: setup tests/checkov/.venv/.installed
+# The CDK command line deploys and destroys a federation, against an AWS that moto plays; the packages for FedML's
+# platform learn, and its agent logs in, in an environment with what the image for it holds.
+e2e: setup tests/checkov/.venv/.installed tests/mlops/.venv/.installed
 	$(BIN)/python -m pytest -m deploy
 
 tests/checkov/.venv/.installed: tests/checkov/requirements.txt $(VENV)/.installed
 	$(PYTHON) -m venv tests/checkov/.venv
 	cd tests/checkov && uv pip install --quiet --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
+	touch $@
+
+tests/mlops/.venv/.installed: requirements-mlops.txt requirements-torch-mlops.txt requirements-torch.txt $(VENV)/.installed
+	$(PYTHON) -m venv tests/mlops/.venv
+	tests/mlops/.venv/bin/python -m pip install --quiet --compile $(if $(FEDSILO_TORCH_INDEX),--index-url $(FEDSILO_TORCH_INDEX)) -r requirements-torch-mlops.txt
+	uv pip install --quiet --no-config --python tests/mlops/.venv/bin/python --no-deps --require-hashes --compile-bytecode -r requirements-mlops.txt
 	touch $@
 
 lint: setup
@@ -60,9 +67,11 @@ lock: setup
 		--no-emit-find-links --python-version 3.11 --extra train --extra agent pyproject.toml -o requirements-train.txt
 	cd bench/fedml_grpc && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
 		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements.txt
+	cd workloads/image/mlops && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
+		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o ../../../requirements-mlops.txt
 	cd tests/checkov && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-config \
 		--no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
 clean:
-	rm -rf $(VENV) bench/.venv tests/checkov/.venv node_modules cdk.out out
+	rm -rf $(VENV) bench/.venv tests/checkov/.venv tests/mlops/.venv node_modules cdk.out out

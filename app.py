@@ -18,7 +18,8 @@ from stacks.workload import WorkloadStack
 def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
     """An app with every stack of the federation."""
     app = cdk.App(context=FLAGS, outdir=outdir, analytics_reporting=False)
-    HubStack(app, federation=federation)
+    if federation.control_plane == "self-hosted":
+        HubStack(app, federation=federation)
     for party in federation.parties:
         network = NetworkStack(app, federation=federation, party=party)
         cluster = ClusterStack(app, federation=federation, party=party, vpc=network.vpc)

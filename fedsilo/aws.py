@@ -102,7 +102,13 @@ def explained(who: str, doing: str, missing: str) -> Iterator[None]:
             ) from error
         if code in _STALE:
             raise AccessError(f"{who}: AWS does not accept the credentials ({code}) to {doing}; renew them") from error
-        if "NoSuchBucket" in code or "NonExistentQueue" in code or "QueueDoesNotExist" in code or status == 404:
+        if (
+            "NoSuchBucket" in code
+            or "NonExistentQueue" in code
+            or "QueueDoesNotExist" in code
+            or status == 404
+            or code == "ResourceNotFoundException"
+        ):
             raise HubError(f"not found: {doing} by {who}; check that {missing}") from error
         tries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
         raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}, tries: {tries}") from error

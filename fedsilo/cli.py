@@ -12,7 +12,7 @@ from fedsilo import alive
 from fedsilo.alive import Sign
 from fedsilo.commands import doctor, embedded, model, options, run, silo, spec
 from fedsilo.defaults import DEADLINE_SECONDS, ROUNDS
-from fedsilo.errors import LauncherError
+from fedsilo.errors import LauncherError, SpecError, UsageError
 
 app = typer.Typer(
     cls=options.Group,
@@ -69,6 +69,25 @@ def cost(as_json: options.AsJson = False, federation: options.SpecFile = options
         show.print_json([asdict(line) for line in lines])
     else:
         show.console().print(cost.table(lines))
+
+
+@app.command(epilog=options.ALL)
+def package(
+    workload: Annotated[str, typer.Option(help="What to learn: a folder of workloads/.")],
+    out: Annotated[Path, typer.Option(help="Where the packages go.", metavar="DIR")] = Path("out"),
+) -> None:
+    """Build a workload's client and server packages for FedML's hosted platform (control_plane: mlops)."""
+    from fedsilo import package, show
+
+    try:
+        packages = package.build(workload, out)
+    except SpecError as error:
+        raise UsageError(str(error)) from error
+    console = show.console()
+    console.print(f"{workload}: built by FedML, and each file is as its source")
+    for built in packages:
+        console.print(f"{built.path}: {built.size:,} bytes, SHA-256 {built.sha256}", soft_wrap=True)
+    console.print("next: upload both on FedML's platform as an application, and start a run of it (docs/mlops.md)")
 
 
 @app.command()

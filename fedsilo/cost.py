@@ -109,10 +109,13 @@ def _party(federation: Federation, party: Party, stacks: Mapping[str, Mapping[st
         yield Line(party.name, "Control-plane logs, GB", 10, _CONTROL_PLANE_LOGS)
     compute = party.compute
     if compute.gpu:
-        yield Line(party.name, "Trainer, GPUs", compute.gpu, 0, compute.gpu * _GPU_HOUR * _AUTO_MODE_FEE)
+        item, quantity, hour = "Trainer, GPUs", float(compute.gpu), compute.gpu * _GPU_HOUR * _AUTO_MODE_FEE
     else:
         cpu = max(compute.cpu, compute.memory_gib / 4)
-        yield Line(party.name, "Trainer, vCPUs", cpu, 0, cpu * _VCPU_HOUR * _AUTO_MODE_FEE)
+        item, quantity, hour = "Trainer, vCPUs", cpu, cpu * _VCPU_HOUR * _AUTO_MODE_FEE
+    # FedML's agent trains in its own pod, which is there all the time.
+    always = federation.control_plane == "mlops"
+    yield Line(party.name, item, quantity, hour * HOURS if always else 0, 0 if always else hour)
 
 
 def table(priced: list[Line]) -> Table:

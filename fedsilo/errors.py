@@ -49,6 +49,10 @@ class LauncherError(FedsiloError):
     """A trainer's job can't be made, looked at or removed. The message names what was asked of whom."""
 
 
+class PackageError(FedsiloError):
+    """A package for FedML's platform can't be built, or would hold what it should not. One line a problem."""
+
+
 class StoppedError(BaseException):
     """The process was asked to stop; what it does goes on where it was when it is started again.
 

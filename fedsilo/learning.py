@@ -6,6 +6,7 @@ named tensors that mean the same when added up over silos (counts, totals, histo
 
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,10 +14,30 @@ import torch
 if "fedml" not in sys.modules:  # a process that wants FedML with its cloud client has imported it first
     import fedsilo.fedml_core  # noqa: F401
 
+from fedsilo.errors import SpecError
+
 from fedml.core import ClientTrainer, ServerAggregator
 
 Sums = dict[str, torch.Tensor]
 """Named tensors to be added up over silos, element by element; float64 or int64."""
+
+
+UNSUPPORTED = {
+    "enable_fhe": "FedML 0.9.6 encrypts nothing and trains nothing with it",
+    "enable_dp": "two of FedML 0.9.6's four solutions add no noise, and none clips updates",
+    "enable_defense": "FedML 0.9.6's defenses need every silo's update in memory at once",
+    "enable_attack": "it is for simulations",
+}
+"""Switches of FedML that don't do what they say, or can't be had together with streaming aggregation."""
+
+
+def refuse_unsupported(settings: Mapping[str, Any]) -> None:
+    """Raise ``SpecError`` for settings that FedML 0.9.6 does not honour, a line for each."""
+    problems = [f"{name}: not supported; {why}" for name, why in UNSUPPORTED.items() if settings.get(name)]
+    if settings.get("federated_optimizer", "FedAvg") != "FedAvg":
+        problems.append("federated_optimizer: FedML 0.9.6 runs FedAvg only across silos; set mu for FedProx")
+    if problems:
+        raise SpecError("\n".join(problems))
 
 
 def state(model: torch.nn.Module) -> "OrderedDict[str, torch.Tensor]":

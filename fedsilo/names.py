@@ -43,6 +43,10 @@ TRAINER = "trainer"
 """The trainers' service account, and the suspended CronJob that is their template."""
 
 
+MLOPS_SECRET_VARIABLE = "FEDSILO_MLOPS_SECRET"  # noqa: S105 - the name of a variable
+"""The environment variable of FedML's agent with the name of the secret that holds its API key."""
+
+
 def is_run(text: str) -> bool:
     """Whether the text can be a run's id."""
     return re.fullmatch(RUN_PATTERN, text) is not None
@@ -110,6 +114,16 @@ def hub_key_alias(federation: str) -> str:
 def experiment(federation: str, rank: int) -> str:
     """The SageMaker experiment of a party: rank 0 is the aggregator, a silo's rank is its place in the spec from 1."""
     return f"{federation}-server" if rank == 0 else f"{federation}-client-{rank}"
+
+
+def mlops_device(federation: str, party: str) -> str:
+    """The id of a party's device on FedML's platform: the same however often its pod is replaced."""
+    return f"{federation}-{party}"
+
+
+def secret_arn(secret: str, account: str, region: str) -> str:
+    """The ARN of a secret, whose last six characters Secrets Manager makes up."""
+    return f"arn:aws:secretsmanager:{region}:{account}:secret:{secret}-??????"
 
 
 def agent_key(party: str) -> str:

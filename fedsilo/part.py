@@ -11,8 +11,7 @@ import torch
 
 from fedsilo import fedml_core, names, workload  # noqa: F401  (fedml_core before FedML)
 from fedsilo.aggregator import AggregatorManager, StreamingAggregator
-from fedsilo.errors import SpecError
-from fedsilo.learning import Trainer, state
+from fedsilo.learning import Trainer, refuse_unsupported, state
 from fedsilo.ledger import Ledger
 from fedsilo.mail import Mailbox
 from fedsilo.mail_comm import MailCommManager
@@ -25,14 +24,6 @@ from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapte
 
 SUMS_BYTES = 8 * 2**20
 """What a mail may hold beside the model: header, statistics, evaluation."""
-
-UNSUPPORTED = {
-    "enable_fhe": "FedML 0.9.6 encrypts nothing and trains nothing with it",
-    "enable_dp": "two of FedML 0.9.6's four solutions add no noise, and none clips updates",
-    "enable_defense": "FedML 0.9.6's defenses need every silo's update in memory at once",
-    "enable_attack": "it is for simulations",
-}
-"""Switches of FedML that don't do what they say, or can't be had together with streaming aggregation."""
 
 
 def take(settings: Settings, run: Run, ledger: Ledger) -> None:
@@ -49,12 +40,12 @@ def take(settings: Settings, run: Run, ledger: Ledger) -> None:
         if settings.party == names.AGGREGATOR:
             holdout = learns.load_aggregator(args)
             aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
-            with Tracker(settings, run, ledger, parameters(args, None)) as tracker:
+            with Tracker(settings, run.run, ledger, parameters(args, None)) as tracker:
                 AggregatorManager(args, aggregator, comm, run, ledger, tracker).run()
         else:
             data = learns.load_silo(args)
             adapter = _adapter(args, learns.trainer(model, args), model, data)
-            with Tracker(settings, run, ledger, parameters(args, data.num_train)) as args.tracker:
+            with Tracker(settings, run.run, ledger, parameters(args, data.num_train)) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger).run()
 
 
@@ -74,11 +65,7 @@ def arguments(settings: Settings, run: Run) -> Namespace:
     for section in workload.configuration(run.workload).values():
         merged.update(section or {})
     merged.update(workload.hyperparameters(run.workload, run.hyperparameters))
-    problems = [f"{name}: not supported; {why}" for name, why in UNSUPPORTED.items() if merged.get(name)]
-    if merged.get("federated_optimizer", "FedAvg") != "FedAvg":
-        problems.append("federated_optimizer: FedML 0.9.6 runs FedAvg only across silos; set mu for FedProx")
-    if problems:
-        raise SpecError("\n".join(problems))
+    refuse_unsupported(merged)
     rank = 0 if settings.party == names.AGGREGATOR else run.rank(settings.party)
     merged.update(
         training_type="cross_silo",

@@ -244,9 +244,10 @@ class Federation(_Model):
     control_plane: Literal["self-hosted", "mlops"] = "self-hosted"
     """``self-hosted``: fedsilo's own agents and command. ``mlops``: FedML's hosted platform. Default self-hosted:
     no third party learns what is trained."""
-    mlops_secret: str | None = Field(default=None, pattern=r"^[A-Za-z0-9/_+=.@-]{1,512}$")
-    """The name of the Secrets Manager secret with FedML's API key, in every party's account and Region. Required with
-    ``control_plane: mlops``."""
+    mlops_secret: str = Field(default="", pattern=r"^[A-Za-z0-9/_+=.@-]{1,512}$")
+    """The name (not the ARN: accounts differ) of the Secrets Manager secret that holds FedML's API key as plain text,
+    in every party's account and Region, encrypted with the key ``aws/secretsmanager``. Required with ``control_plane:
+    mlops``, and only allowed with it."""
     aggregator: Aggregator
     silos: tuple[Silo, ...] = Field(min_length=1)
 
@@ -477,8 +478,11 @@ def _ways_out(federation: Federation, parties: list[tuple[str, Party]]) -> Itera
     """What must, or must not, have a way out of the VPC, and zones and images that are elsewhere."""
     hub = getattr(federation.aggregator, "region", None)
     mlops = getattr(federation, "control_plane", None) == "mlops"
-    if mlops and getattr(federation, "mlops_secret", None) is None:
+    secret = federation.mlops_secret
+    if mlops and secret == "":
         yield "mlops_secret: is missing: control_plane mlops needs the name of the secret with FedML's API key"
+    if secret and getattr(federation, "control_plane", None) == "self-hosted":
+        yield f"mlops_secret: {secret} is for control_plane mlops only: leave it out with self-hosted"
     for where, party in parties:
         region = getattr(party, "region", None)
         isolated = party.egress == "endpoints"

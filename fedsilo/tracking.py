@@ -12,13 +12,11 @@ import threading
 import time
 from argparse import Namespace
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 import boto3
 
 from fedsilo import aws, names
-from fedsilo.ledger import Ledger
-from fedsilo.run import Run
 from fedsilo.settings import Settings
 
 CLOSE_SECONDS = 30.0
@@ -54,22 +52,32 @@ def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | 
     return {name: value for name, value in known.items() if value is not None}
 
 
+class Notes(Protocol):
+    """Where all that is tracked stands too, whatever SageMaker does: a run's ``Ledger``, or FedML's log."""
+
+    def status(self, **fields: Any) -> None:
+        """Something of the party's part has changed."""
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """A metric of the party."""
+
+
 class Tracker:
     """Records parameters and metrics of one party's part in one run, as a context manager.
 
-    ``experiment`` is the name to look under.
+    ``run`` is the run's id; ``experiment`` is the name to look under.
     """
 
-    def __init__(self, settings: Settings, run: Run, ledger: Ledger, parameters: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, run: str, notes: Notes, parameters: dict[str, Any]) -> None:
         rank = 0 if settings.party == names.AGGREGATOR else settings.rank
         self.experiment = names.experiment(settings.federation, rank)
-        self._run_name = run.run
-        self._ledger = ledger
+        self._run_name = run
+        self._notes = notes
         self._parameters = parameters
         self._failures = 0
         self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        ledger.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
+        notes.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
         self._thread = threading.Thread(target=self._record, name="tracking", daemon=True)
         self._thread.start()
 
@@ -78,7 +86,7 @@ class Tracker:
         finite (the AUC of a set with one class) are left out, as SageMaker takes none."""
         if not math.isfinite(value):
             return
-        self._ledger.metric(name, value, step)
+        self._notes.metric(name, value, step)
         self._metrics.put((name, value, step, time.time()))
 
     def __enter__(self) -> "Tracker":
@@ -131,4 +139,4 @@ class Tracker:
     def _fail(self, what: str) -> None:
         self._failures += 1
         log.warning("tracking failed, the run goes on: %s", what)
-        self._ledger.status(tracking_failures=self._failures)
+        self._notes.status(tracking_failures=self._failures)

@@ -108,7 +108,7 @@ def hyperparameters(name: str, chosen: Mapping[str, str | Hyperparameter]) -> di
         kind = type(defaults[key])
         try:
             values[key] = _convert(value, kind)
-        except (ValueError, OverflowError):
+        except (TypeError, ValueError, OverflowError):
             problems.append(f"hyperparameters.{key}: {value!r} is not of type {kind.__name__}")
     if problems:
         raise SpecError("\n".join(problems))

@@ -233,6 +233,11 @@ def own_data(bucket: str, key_arn: str) -> list[Grant]:
     ]
 
 
+def mlops_secret(secret: str, party: Party, account: str) -> Grant:
+    """Reading FedML's API key."""
+    return Grant(("secretsmanager:GetSecretValue",), [names.secret_arn(secret, account, party.region)])
+
+
 def operator(hub: Hub) -> list[Grant]:
     """What whoever runs the federation may do: begin runs, read the ledgers, send requests to the agents.
 

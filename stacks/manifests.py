@@ -18,6 +18,7 @@ _AGENT_RESOURCES = {"cpu": "100m", "memory": "256Mi"}
 _SCRATCH = "4Gi"
 """What a trainer may write below HOME and TMPDIR, together twice this: FedML's logs, and mail on its way."""
 
+_HOME = "/home/fedsilo"
 _POLICY_FOLDER = "/etc/fedsilo"
 
 _WHAT_FAILURES_MEAN = [
@@ -109,11 +110,8 @@ def quota(compute: Compute) -> Manifest:
     return _object("v1", "ResourceQuota", "fedsilo", spec={"hard": hard})
 
 
-def service_accounts() -> list[Manifest]:
-    return [
-        _object("v1", "ServiceAccount", name, automountServiceAccountToken=False)
-        for name in (names.AGENT, names.TRAINER)
-    ]
+def service_account(name: str) -> Manifest:
+    return _object("v1", "ServiceAccount", name, automountServiceAccountToken=False)
 
 
 def agent_rbac() -> list[Manifest]:
@@ -133,8 +131,8 @@ def agent_rbac() -> list[Manifest]:
     ]
 
 
-def network_policies(party: Party) -> list[Manifest]:
-    """Nothing comes in; DNS, credentials and HTTPS go out.
+def network_policies(party: Party, *also: int) -> list[Manifest]:
+    """Nothing comes in; DNS, credentials and HTTPS go out, and TCP to the ports ``also``.
 
     HTTPS is open to every address because those of S3's gateway endpoint are public ones that change; the VPC's
     routes and endpoint policies say where it gets to.
@@ -149,7 +147,7 @@ def network_policies(party: Party) -> list[Manifest]:
             "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
         },
         {"to": to(_POD_IDENTITY_AGENT), "ports": [{"protocol": "TCP", "port": 80}]},
-        {"to": to("0.0.0.0/0"), "ports": [{"protocol": "TCP", "port": 443}]},
+        {"to": to("0.0.0.0/0"), "ports": [{"protocol": "TCP", "port": port} for port in (443, *also)]},
     ]
     version = "networking.k8s.io/v1"
     return [
@@ -163,12 +161,14 @@ def network_policies(party: Party) -> list[Manifest]:
     ]
 
 
-def config_maps(party: Party, settings: Mapping[str, str]) -> list[Manifest]:
-    """The settings as environment variables, and the party's policy as the file that the agent reads."""
-    return [
-        _object("v1", "ConfigMap", "settings", data=dict(settings)),
-        _object("v1", "ConfigMap", "policy", data={"policy.json": party.policy.model_dump_json(indent=2)}),
-    ]
+def settings(values: Mapping[str, str]) -> Manifest:
+    """What every pod has as environment variables."""
+    return _object("v1", "ConfigMap", "settings", data=dict(values))
+
+
+def policy(party: Party) -> Manifest:
+    """The party's policy, as the file that the agent reads."""
+    return _object("v1", "ConfigMap", "policy", data={"policy.json": party.policy.model_dump_json(indent=2)})
 
 
 def agent(image: str) -> Manifest:
@@ -188,6 +188,22 @@ def agent(image: str) -> Manifest:
     pod = _pod(names.AGENT, container, scratch="256Mi")
     pod["automountServiceAccountToken"] = True
     pod["volumes"] = [*pod["volumes"], {"name": "policy", "configMap": {"name": "policy"}}]
+    return _agent_deployment(pod)
+
+
+def mlops_agent(image: str, party: Party, secret: str) -> Manifest:
+    """The Deployment of FedML's own agent, which trains in its pod, so the pod has a trainer's size all the time."""
+    container = {
+        **_container(names.AGENT, image, ["python", "-m", "fedsilo.mlops_agent"]),
+        "resources": _trainer_resources(party.compute),
+        "workingDir": _HOME,
+    }
+    container["env"] = [*container["env"], {"name": names.MLOPS_SECRET_VARIABLE, "value": secret}]
+    pod = {**_pod(names.AGENT, container, scratch=_SCRATCH), **_tolerations(party.compute)}
+    return _agent_deployment(pod)
+
+
+def _agent_deployment(pod: Manifest) -> Manifest:
     labels = {"app.kubernetes.io/name": names.AGENT}
     return _object(
         "apps/v1",
@@ -213,17 +229,16 @@ def trainer(image: str, party: Party) -> Manifest:
 
     ``kubectl create job --from=cronjob/trainer``.
     """
-    compute = party.compute
-    size: dict[str, str] = {"cpu": f"{compute.cpu:g}", "memory": f"{compute.memory_gib:g}Gi"}
-    gpu = {"nvidia.com/gpu": str(compute.gpu)} if compute.gpu else {}
     container = {
         **_container("trainer", image, ["fedsilo", "trainer"]),
-        "resources": {"requests": {**size, **gpu}, "limits": {"memory": size["memory"], **gpu}},
+        "resources": _trainer_resources(party.compute),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    pod = {**_pod(names.TRAINER, container, scratch=_SCRATCH), "restartPolicy": "Never"}
-    if compute.gpu:
-        pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    pod = {
+        **_pod(names.TRAINER, container, scratch=_SCRATCH),
+        "restartPolicy": "Never",
+        **_tolerations(party.compute),
+    }
     job = {
         "backoffLimit": RETRIES,
         "podFailurePolicy": {"rules": _WHAT_FAILURES_MEAN},
@@ -237,6 +252,18 @@ def trainer(image: str, party: Party) -> Manifest:
         names.TRAINER,
         spec={"schedule": "0 0 1 1 *", "suspend": True, "concurrencyPolicy": "Forbid", "jobTemplate": {"spec": job}},
     )
+
+
+def _trainer_resources(compute: Compute) -> Manifest:
+    size: dict[str, str] = {"cpu": f"{compute.cpu:g}", "memory": f"{compute.memory_gib:g}Gi"}
+    gpu = {"nvidia.com/gpu": str(compute.gpu)} if compute.gpu else {}
+    return {"requests": {**size, **gpu}, "limits": {"memory": size["memory"], **gpu}}
+
+
+def _tolerations(compute: Compute) -> Manifest:
+    if not compute.gpu:
+        return {}
+    return {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
 
 
 def _object(version: str, kind: str, name: str, **body: Any) -> Manifest:
@@ -277,14 +304,14 @@ def _container(name: str, image: str, command: list[str]) -> Manifest:
         "image": image,
         "command": command,
         "envFrom": [{"configMapRef": {"name": "settings"}}],
-        "env": [{"name": "HOME", "value": "/home/fedsilo"}, {"name": "TMPDIR", "value": "/tmp"}],  # noqa: S108
+        "env": [{"name": "HOME", "value": _HOME}, {"name": "TMPDIR", "value": "/tmp"}],  # noqa: S108
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
             "capabilities": {"drop": ["ALL"]},
         },
         "volumeMounts": [
-            {"name": "home", "mountPath": "/home/fedsilo"},
+            {"name": "home", "mountPath": _HOME},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108
         ],
     }

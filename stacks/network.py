@@ -102,9 +102,14 @@ class NetworkStack(PartyStack):
         return vpc
 
     def _make_s3_endpoint(self) -> None:
-        """The gateway endpoint costs nothing, so that a party with a NAT gateway has it as well."""
+        """The gateway endpoint costs nothing, so that a party with a NAT gateway has it as well.
+
+        In mlops mode everything passes: FedML keeps models in buckets of its own and gives credentials for them.
+        """
         region = self.party.region
         endpoint = self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
+        if self._federation.control_plane == "mlops":
+            return
         buckets = [
             grants.Hub.of(self._federation).bucket_name,
             names.data_bucket(self._federation.name, self.party.name, self.account, region),

@@ -16,6 +16,12 @@ from stacks.base import PartyStack
 
 _ROOT = Path(__file__).parents[1]
 
+_MQTT = 1883
+"""Where FedML's broker listens."""
+
+_STOCK_FEDML = {"TORCH": "requirements-torch-mlops.txt", "REQUIREMENTS": "requirements-mlops.txt"}
+"""The Dockerfile's arguments for an image with FedML's cloud half."""
+
 
 class WorkloadStack(PartyStack):
     """Training image, roles, and the Kubernetes objects of namespace ``fedsilo``."""
@@ -43,25 +49,56 @@ class WorkloadStack(PartyStack):
         self._hub = grants.Hub.of(federation)
         self._data_key = data_key
         self._data_bucket = names.data_bucket(*self._who, self.account, party.region)
+        if federation.control_plane == "mlops":
+            self._run_fedmls_agent()
+        else:
+            self._run_own_agent()
+
+    def _run_own_agent(self) -> None:
+        """fedsilo's agent, and the template of the trainers that it starts."""
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), self._agents_grants())
         trainer = self._make_role(names.TRAINER, names.trainer_role(*self._who), self._trainers_grants())
-        image = party.image or self._build_image()
-        namespace = self.apply("Namespace", cluster, manifests.namespace())
-        house = self.apply(
-            "House",
-            cluster,
-            manifests.quota(party.compute),
-            *manifests.network_policies(party),
-            *manifests.service_accounts(),
+        image = self.party.image or self._build_image({})
+        house = [
+            *manifests.network_policies(self.party),
+            manifests.service_account(names.AGENT),
+            manifests.service_account(names.TRAINER),
             *manifests.agent_rbac(),
-            *manifests.config_maps(party, self._settings()),
-        )
-        house.node.add_dependency(namespace)
-        programs = self.apply("Programs", cluster, manifests.trainer(image, party), manifests.agent(image))
-        # A pod gets its credentials when it starts, or never.
-        programs.node.add_dependency(house, agent, trainer)
+            manifests.settings(self._settings()),
+            manifests.policy(self.party),
+        ]
+        self._run(house, [manifests.trainer(image, self.party), manifests.agent(image)], [agent, trainer])
         self.output("ImageUri", image, "what the agent and the trainers run")
         self.output("Next", "fedsilo silo list", "the agent reports within two minutes of the deployment")
+
+    def _run_fedmls_agent(self) -> None:
+        """FedML's agent, which takes part in runs of FedML's platform in its own pod."""
+        secret = self._federation.mlops_secret
+        granted = [*self._own_records_and_data(), grants.mlops_secret(secret, self.party, self.account)]
+        agent = self._make_role(names.AGENT, names.agent_role(*self._who), granted)
+        image = self.party.image or self._build_image(_STOCK_FEDML)
+        house = [
+            *manifests.network_policies(self.party, _MQTT),
+            manifests.service_account(names.AGENT),
+            manifests.settings(self._settings()),
+        ]
+        self._run(house, [manifests.mlops_agent(image, self.party, secret)], [agent])
+        self.output("ImageUri", image, "what FedML's agent runs in")
+        device = names.mlops_device(*self._who)
+        self.output("Next", device, "the device on FedML's platform a minute after the deployment; see docs/mlops.md")
+
+    def _run(
+        self,
+        house: list[manifests.Manifest],
+        programs: list[manifests.Manifest],
+        identities: list[eks.CfnPodIdentityAssociation],
+    ) -> None:
+        """The namespace, then what is to be there before a pod is, then the programs."""
+        namespace = self.apply("Namespace", self._cluster, manifests.namespace())
+        before = self.apply("House", self._cluster, manifests.quota(self.party.compute), *house)
+        before.node.add_dependency(namespace)
+        # A pod gets its credentials when it starts, or never.
+        self.apply("Programs", self._cluster, *programs).node.add_dependency(before, *identities)
 
     def _settings(self) -> dict[str, str]:
         """What the agent and the trainer read from their environment; a run's own settings come with its Job."""
@@ -81,6 +118,11 @@ class WorkloadStack(PartyStack):
             *grants.mail(self._hub, self.party),
             *grants.notices(self._hub, self.party),
             *grants.hub_key(self._hub),
+            *self._own_records_and_data(),
+        ]
+
+    def _own_records_and_data(self) -> list[grants.Grant]:
+        return [
             *grants.experiments(self._federation, self.party, self.account),
             *(grants.own_data(self._data_bucket, self._data_key.key_arn) if self._data_key else ()),
         ]
@@ -113,8 +155,9 @@ class WorkloadStack(PartyStack):
             role_arn=role.role_arn,
         )
 
-    def _build_image(self) -> str:
+    def _build_image(self, requirements: dict[str, str]) -> str:
         """The image of this repository, built when the app is deployed; synth only reads the files it is made of."""
+        index = os.environ.get("FEDSILO_TORCH_INDEX", "")
         asset = assets.DockerImageAsset(
             self,
             "Image",
@@ -122,6 +165,6 @@ class WorkloadStack(PartyStack):
             file="workloads/image/Dockerfile",
             platform=assets.Platform.LINUX_AMD64,
             # The default index's build of torch runs on both; one of CPU builds makes a much smaller image.
-            build_args={} if self.party.compute.gpu else {"TORCH_INDEX": os.environ.get("FEDSILO_TORCH_INDEX", "")},
+            build_args=requirements | ({} if self.party.compute.gpu else {"TORCH_INDEX": index}),
         )
         return asset.image_uri

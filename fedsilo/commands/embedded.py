@@ -12,6 +12,7 @@ def up(federation: SpecFile = options.SPEC_FILE) -> None:
     from fedsilo import show
     from fedsilo import up as embedded
 
+    options.self_hosted(federation)
     out = show.console()
     out.print("bringing up the embedded AWS and an agent for every party", style="dim")
     found = embedded.bring_up(federation)

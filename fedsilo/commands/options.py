@@ -81,13 +81,27 @@ def _say(text: str, style: str) -> None:
 
 
 def hub(federation: Path) -> "Hub":
-    """The hub of the federation that the file describes: on AWS, or in what ``fedsilo up`` has brought up."""
-    from fedsilo import spec
+    """The hub of the federation that the file describes: on AWS, or in what ``fedsilo up`` has brought up.
+
+    Raises ``UsageError`` where it has none.
+    """
     from fedsilo.hub import Hub
 
-    described = spec.load(federation)
+    described = self_hosted(federation)
     connect(federation)
     return Hub.of(described)
+
+
+def self_hosted(federation: Path) -> "Federation":
+    """The federation that the file describes. Raises ``UsageError`` where FedML's platform runs it."""
+    from fedsilo import spec
+
+    described = spec.load(federation)
+    if described.control_plane == "mlops":
+        raise UsageError(
+            f"{federation}: control_plane is mlops: FedML's platform starts and shows runs (docs/mlops.md)"
+        )
+    return described
 
 
 def connect(federation: Path) -> None:

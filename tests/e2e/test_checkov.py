@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 CHECKOV = ROOT / "tests" / "checkov" / ".venv" / "bin" / "checkov"
-SPECS = (ROOT / "federation.yaml", ROOT / "tests" / "stacks" / "everything.yaml")
+SPECS = (ROOT / "federation.yaml", *(ROOT / "tests" / "stacks" / f"{name}.yaml" for name in ("everything", "mlops")))
 
 CDKS_OWN = ("ClusterKubectlProvider", "CustomVpcRestrictDefaultSG", "CustomS3AutoDeleteObjects")
 STANDING = {

@@ -142,6 +142,8 @@ def test_silo_is_foreign_where_its_account_is_not_the_hubs() -> None:
         ),
         ("control_plane", "mlops", "mlops_secret: is missing: control_plane mlops needs the name of the secret"),
         ("control_plane", "mlops", "silos[1].egress: endpoints do not reach FedML's platform"),
+        ("mlops_secret", "fedml/key", "mlops_secret: fedml/key is for control_plane mlops only"),
+        ("mlops_secret", "arn:aws:x", "mlops_secret: arn:aws:x should be of [A-Za-z0-9/_+=.@-]{1,512}"),
         ("silo", [], "silo: unknown key; known here: name, control_plane, mlops_secret, aggregator, silos"),
         ("silos", [], "silos: should have at least 1 item, not 0"),
         ("silos", {}, "silos: should be a list"),

@@ -1,4 +1,6 @@
-"""Both federations, synthesized once for all tests: the example, and one with every setting away from its default."""
+"""The federations, synthesized once for all tests: the example, one with every setting away from its default, and one
+on FedML's hosted platform.
+"""
 
 import json
 from collections.abc import Callable, Iterator
@@ -15,7 +17,11 @@ from stacks.base import FLAGS
 from tests.stacks.resolve import ACCOUNT, Resolver, manifests
 
 ROOT = Path(__file__).parents[2]
-FILES = {"example": ROOT / "federation.yaml", "everything": Path(__file__).with_name("everything.yaml")}
+FILES = {
+    "example": ROOT / "federation.yaml",
+    "everything": Path(__file__).with_name("everything.yaml"),
+    "mlops": Path(__file__).with_name("mlops.yaml"),
+}
 
 Template = dict[str, Any]
 
@@ -76,8 +82,20 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
     return synthesize(FILES["everything"], tmp_path_factory.mktemp("everything"))
 
 
-@pytest.fixture(params=FILES)
+@pytest.fixture(scope="session")
+def mlops(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
+    return synthesize(FILES["mlops"], tmp_path_factory.mktemp("mlops"))
+
+
+@pytest.fixture(params=["example", "everything"])
 def synthesized(request: pytest.FixtureRequest) -> Synthesized:
-    """Each of the two."""
+    """Each of the two with fedsilo's own control plane."""
+    federation: Synthesized = request.getfixturevalue(request.param)
+    return federation
+
+
+@pytest.fixture(params=FILES)
+def whichever(request: pytest.FixtureRequest) -> Synthesized:
+    """Each of all."""
     federation: Synthesized = request.getfixturevalue(request.param)
     return federation

@@ -78,7 +78,7 @@ class Policies:
             self.resource[key_arn(owner, stack, logical_id)] = p["KeyPolicy"]
         for stack, _, p in synthesized.resources("AWS::EC2::VPCEndpoint"):
             service = str(p["ServiceName"]).rpartition(f"{synthesized.party_of(stack).region}.")[2]
-            self.endpoints[synthesized.party_of(stack).name, service] = p["PolicyDocument"]
+            self.endpoints[synthesized.party_of(stack).name, service] = p.get("PolicyDocument")
 
     def simulation(self, question: Question) -> dict[str, Any]:
         who = question.who

@@ -17,13 +17,14 @@ IGNORED = {
 }
 
 
-def test_cfn_lint_has_nothing_to_say(example: Synthesized, everything: Synthesized) -> None:
+def test_cfn_lint_has_nothing_to_say(example: Synthesized, everything: Synthesized, mlops: Synthesized) -> None:
     shapes = [
         *example.directory.glob("heart-hub.template.json"),
         *example.directory.glob("heart-cleveland-*.template.json"),
         *everything.directory.glob("*.template.json"),
+        *mlops.directory.glob("hosted-near-*.template.json"),
     ]
-    assert len(shapes) == 1 + 3 + len(everything.templates)
+    assert len(shapes) == 1 + 3 + len(everything.templates) + 4
     done = subprocess.run(
         ["cfn-lint", "--format", "parseable", "--ignore-checks", *IGNORED, "--template", *map(str, shapes)],
         capture_output=True, text=True,

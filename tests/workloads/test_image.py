@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from stacks import manifests
+from stacks.workload import _STOCK_FEDML
 
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = ROOT / "workloads" / "image" / "Dockerfile"
@@ -54,3 +55,25 @@ def test_image_has_the_versions_that_the_tests_ran_with_and_only_what_runs() -> 
     assert image.items() <= tested.items()
     assert {"fedml", "safetensors", "sagemaker-core", "boto3", "pydantic", "lightkube"} <= image.keys()
     assert not {"aws-cdk-lib", "moto", "torch", "ruff", "mypy"} & image.keys()
+
+
+def test_image_for_fedmls_platform_has_all_of_fedml_and_records_with_the_same_sdk() -> None:
+    stock, usual = pins("requirements-mlops.txt"), pins("requirements-train.txt")
+    for package in ("fedml", "sagemaker-core"):
+        assert stock[package] == usual[package]
+    assert {"boto3", "pydantic", "pyyaml", "paho-mqtt", "uvicorn", "wandb"} <= stock.keys()
+    assert int(stock["setuptools"].split(".")[0]) < 80
+    assert not {"torch", "torchvision"} & stock.keys()
+    arguments = dict(re.findall(r"^ARG (TORCH|REQUIREMENTS)=(\S+)$", DOCKERFILE.read_text(), re.MULTILINE))
+    assert arguments == {"TORCH": "requirements-torch.txt", "REQUIREMENTS": "requirements-train.txt"}
+    assert all((ROOT / file).is_file() for file in _STOCK_FEDML.values())
+    assert _STOCK_FEDML.keys() == arguments.keys()
+
+
+@pytest.mark.parametrize("requirements", ["requirements-train.txt", "requirements-mlops.txt"])
+def test_what_is_installed_is_pinned_with_hashes_and_names_no_place(requirements: str) -> None:
+    text = (ROOT / requirements).read_text()
+    entries = re.split(r"^(?=[a-z0-9])", text, flags=re.MULTILINE)[1:]
+    assert len(entries) > 30
+    assert all("==" in entry.split("\n")[0] and "--hash=sha256:" in entry for entry in entries)
+    assert "://" not in text
