@@ -22,7 +22,7 @@ import boto3
 import pytest
 import yaml
 
-from fedsilo import local, names, package
+from fedsilo import embedded, names, package
 from fedsilo.scrub import MASK
 from tests.faulty_proxy import FaultyProxy
 from tests.federations import RunningFederation, described
@@ -147,7 +147,7 @@ def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
             source = unpack(built[kind], kind, home)
             environment = {
                 **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                **local.settings(own.federation, party).to_environment(),
+                **embedded.settings(own.federation, party).to_environment(),
                 "AWS_ENDPOINT_URL": endpoint,
                 "FEDML_ENV_VERSION": "local",
                 "HOME": str(home),
@@ -285,7 +285,7 @@ def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees
             (home := tmp_path / f"home-of-{device}").mkdir()
             environment = {
                 **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                **local.settings(federation, party).to_environment(),
+                **embedded.settings(federation, party).to_environment(),
                 names.MLOPS_SECRET_VARIABLE: "heart/fedml",
                 "AWS_ENDPOINT_URL": endpoint,
                 "NO_PROXY": "127.0.0.1",
