@@ -374,6 +374,7 @@ def test_requests_that_make_no_sense_are_answered_or_dropped(agents: Agents) -> 
     assert agents.status(missing, silo)["reason"].startswith(f"there is no run {missing.run} in this federation")
     agents.ask("start", twice)
     agents.until_states(twice, "FINISHED")
+    agents.until_idle()
     body = agents.status(twice, silo)
     digest = hashlib.sha256(twice.model_dump_json().encode()).hexdigest()
     again = {"action": "start", "run": twice.run, "sha256": digest, "requested": "2026-11-22T00:00:00Z"}
