@@ -25,12 +25,12 @@ demo: setup
 	$(BIN)/fedsilo demo
 
 test: setup lint
-	$(BIN)/python -m pytest -m "not deploy"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not deploy"
 
 # The CDK command line deploys and destroys a federation, against an AWS that moto plays; the packages for FedML's
 # platform learn, and its agent logs in, in an environment with what the image for it holds.
 e2e: setup tests/checkov/.venv/.installed tests/mlops/.venv/.installed
-	$(BIN)/python -m pytest -m deploy
+	$(BIN)/python -m pytest -n auto --dist loadfile -m deploy
 
 tests/checkov/.venv/.installed: tests/checkov/requirements.txt $(VENV)/.installed
 	$(PYTHON) -m venv tests/checkov/.venv

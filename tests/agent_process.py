@@ -1,12 +1,15 @@
-"""``fedsilo agent`` as the tests start it: its local trainers come from the zygote that TRAINER_COMMAND leads to."""
+"""``fedsilo agent`` as the tests start it.
+
+Its local trainers come from the zygote that TRAINER_COMMAND leads to, and are soon started again.
+"""
 
 import json
 import os
 import sys
 
-from fedsilo import agent
-from fedsilo.local_launcher import LocalLauncher
+from fedsilo import agent, local_launcher
 
 if __name__ == "__main__":
-    LocalLauncher.command = tuple(json.loads(os.environ["TRAINER_COMMAND"]))
+    local_launcher.BACKOFF_SECONDS = 0.3
+    local_launcher.LocalLauncher.command = tuple(json.loads(os.environ["TRAINER_COMMAND"]))
     sys.exit(agent.main())

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,10 +52,11 @@ class Player:
     def json(self, command: str) -> Any:
         return json.loads(self.type(f"{command} --json"))
 
-    def until_round(self, round_idx: int) -> None:
+    def until(self, condition: Callable[[], object], what: str) -> None:
         deadline = time.monotonic() + WAIT_SECONDS
-        while (self.json("run show")["round"] or 0) < round_idx:
-            assert time.monotonic() < deadline, self.type("run show")
+        while not condition():
+            assert time.monotonic() < deadline, f"waited for {what}"
+            time.sleep(0.1)
 
     def processes(self) -> list[int]:
         """What was started from here, and runs."""
@@ -89,7 +90,7 @@ def test_an_afternoon(player: Player) -> None:
 
     began = time.time()
     first = player.type("run start heart_disease --rounds 400").splitlines()[0]
-    player.until_round(1)
+    player.until(lambda: player.json("run show")["round"], "the first rounds")
     assert time.time() - began < 30
     assert f"{first}: asked to abort" in player.type("run abort")
     assert player.json("run show")["state"] == "ABORTED"
@@ -114,8 +115,8 @@ def test_an_afternoon(player: Player) -> None:
 
 def test_what_ended_by_itself_is_said_and_cleared_away(player: Player) -> None:
     player.type("up")
-    player.type("run start heart_disease --rounds 400")
-    player.until_round(1)
+    run = player.type("run start heart_disease --rounds 400").splitlines()[0]
+    player.until(player.folder_of(f"hungary/runs/{run}/pid").exists, "hungary's trainer")
     os.killpg(int(player.folder_of("keeper/pid").read_text()), signal.SIGKILL)
     said = player.type("run list", code=1)
     assert "has ended" in said
@@ -128,10 +129,8 @@ def test_an_agent_that_dies_is_started_again(player: Player) -> None:
     player.type("up")
     before = int(player.folder_of("hungary/agent/pid").read_text())
     os.killpg(before, signal.SIGKILL)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (pid := player.folder_of("hungary/agent/pid")).exists() or pid.read_text() in ("", f"{before}\n"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    pid = player.folder_of("hungary/agent/pid")
+    player.until(lambda: pid.exists() and pid.read_text() not in ("", f"{before}\n"), "another agent")
     assert "the agent of hungary had ended" in player.folder_of("keeper/log.txt").read_text()
 
 

@@ -372,7 +372,9 @@ def test_logs_follow_until_the_party_has_ended(desk: Desk) -> None:
     def say(text: str) -> Callable[[], None]:
         return lambda: desk.put("runs/run-1/hungary/log.txt", text)
 
+    nothing: Callable[[], None] = lambda: None  # noqa: E731
     with meanwhile(
+        *(nothing, nothing, nothing),
         say("line one\nline tw"),
         say("line one\nline two\nline three\n"),
         say("line two\nline three\nline four\n"),  # the beginning was cut off
