@@ -46,10 +46,12 @@ def create_hub(federation: Federation) -> None:
     _create_bucket(names.mail_bucket(federation.name, account(federation), region), region)
     with aws.explained("fedsilo", "create the queues", "the embedded AWS runs"):
         for party in federation.parties:
-            dead = _create_queue(sqs, names.dead_letter_queue(federation.name, party.name))
+            dead = names.dead_letter_queue(federation.name, party.name)
+            _create_queue(sqs, dead)
+            arn = names.queue_arn(dead, account(federation), region)
+            redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": queues.RECEIVES})
             for queue in (names.data_queue, names.control_queue):
-                redrive = {"deadLetterTargetArn": dead, "maxReceiveCount": queues.RECEIVES}
-                _create_queue(sqs, queue(federation.name, party.name), RedrivePolicy=json.dumps(redrive))
+                _create_queue(sqs, queue(federation.name, party.name), RedrivePolicy=redrive)
 
 
 def _create_bucket(bucket: str, region: str) -> None:
@@ -60,11 +62,10 @@ def _create_bucket(bucket: str, region: str) -> None:
             aws.s3(region).create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]
 
 
-def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> str:
-    """Make a queue that behaves like the hub stack's, and return its ARN."""
+def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> None:
+    """Make a queue that behaves like the hub stack's."""
     behaviour = {"VisibilityTimeout": str(queues.VISIBLE_AFTER), "MessageRetentionPeriod": str(queues.KEPT)}
-    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **behaviour, **attributes})["QueueUrl"]  # type: ignore[dict-item]
-    return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **behaviour, **attributes})  # type: ignore[dict-item]
 
 
 def settings(federation: Federation, party: str) -> Settings:

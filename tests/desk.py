@@ -41,9 +41,6 @@ class Desk:
         self.reader = Reader(self.name, emulator.ACCOUNT, REGION)
         if deployed:
             embedded.create_hub(self.federation)
-            for party in self.federation.parties:
-                queue = names.dead_letter_queue(self.name, party.name)
-                self.sqs.create_queue(QueueName=queue, Attributes={"FifoQueue": "true"})
 
     def run(self, *arguments: str, environment: dict[str, str | None] | None = None) -> Result:
         """Run the command in this process. A traceback fails the test."""
