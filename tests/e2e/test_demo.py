@@ -287,6 +287,6 @@ def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., De
 def test_a_demo_that_the_policies_refuse_says_why(start: Callable[..., Demo]) -> None:
     demo = start("--silos", "2", "--rounds", "1001")
     assert demo.wait() == 3, demo.text
-    assert "policy.max_rounds: 1001 rounds are more than 500" in demo.text
+    assert "policy.max_rounds: 1001 rounds are more than 1000" in demo.text
     assert demo.processes() == {}
     assert json.loads((demo.out / "result.json").read_text())["state"] != "FINISHED"

@@ -105,7 +105,7 @@ def test_an_afternoon(player: Player) -> None:
     assert json.loads((player.folder / "out" / "result.json").read_text())["rounds_completed"] == 2
 
     refused = player.type("run start heart_disease --rounds 1001 --watch", code=3)
-    assert "policy.max_rounds: 1001 rounds are more than 400" in refused
+    assert "policy.max_rounds: 1001 rounds are more than 1000" in refused
 
     assert player.type("down") == "ended; nothing is left running\n"
     assert player.processes() == []
