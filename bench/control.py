@@ -65,7 +65,7 @@ def _seconds(*arguments: str) -> float:
 
 def _agent(file: Path, party: str) -> int:
     """The pid of the party's agent, without the shell around it."""
-    shell = (file.parent / up.FOLDER / party / "agent" / "pid").read_text().strip()
+    shell = (up.folder_of(file) / party / "agent" / "pid").read_text().strip()
     return int(Path(f"/proc/{shell}/task/{shell}/children").read_text())
 
 

@@ -139,6 +139,8 @@ class Federation:
     def __enter__(self) -> "Federation":
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="fedsilo-bench-")))
         self._aws = self._stack.enter_context(emulator.Emulator())
+        self._stack.callback(os.environ.update, dict(os.environ))
+        self._stack.callback(os.environ.clear)
         emulator.use(self._aws.endpoint, "us-east-1")
         embedded.create_hub(self.described)
         self.reader = Reader("bench", emulator.ACCOUNT, "us-east-1")

@@ -1,8 +1,11 @@
 """The embedded federation of ``fedsilo up``: kept by a process of its own until ``fedsilo down``.
 
-It lives in ``FOLDER`` beside the federation's file. There every other command finds it, and uses it in place of AWS.
+It lives in a folder named after the federation's file, in ``FOLDER`` beside it. There every other command finds it, and
+uses it in place of AWS.
 """
 
+import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -33,6 +36,8 @@ class State:
     account: str
     federation: str
     parties: list[str]
+    sha256: str
+    """Of the federation's file, as it was brought up."""
 
 
 def state(file: Path) -> State | None:
@@ -40,7 +45,7 @@ def state(file: Path) -> State | None:
 
     Raises ``HubError`` where it has ended by itself.
     """
-    folder = _folder(file)
+    folder = folder_of(file)
     if not (folder / "up.json").exists():
         return None
     if not _keeper(folder).alive:
@@ -52,11 +57,19 @@ def state(file: Path) -> State | None:
 
 
 def connect(file: Path) -> State | None:
-    """Make this process use what is up, unless its environment names an endpoint. Returns what it then uses."""
+    """Make this process use what is up, unless its environment names an endpoint. Returns what it then uses.
+
+    Raises ``HubError`` where the file has changed since it was brought up.
+    """
     if "AWS_ENDPOINT_URL" in os.environ:
         return None
     found = state(file)
     if found:
+        if found.sha256 != _digest(file):
+            raise HubError(
+                f"{file} has changed since `fedsilo up`, which goes on as it was; `fedsilo down` ends it, and "
+                "`fedsilo up` starts what the file says now"
+            )
         emulator.use(found.endpoint, found.region)
     return found
 
@@ -67,15 +80,15 @@ def bring_up(file: Path) -> State:
     Raises ``SpecError`` where the file is not valid, ``HubError`` where it does not come up; then nothing is left.
     """
     spec.load(file)
-    folder = _folder(file)
+    folder = folder_of(file)
     if found := state(file):
-        return found
+        return connect(file) or found
     end_processes(folder)
     shutil.rmtree(folder, ignore_errors=True)
     keeper = _keeper(folder)
     deadline = time.monotonic() + READY_SECONDS
     try:
-        keeper.start([sys.executable, "-m", "fedsilo.up", str(file.absolute())], os.environ)
+        keeper.start([sys.executable, "-m", "fedsilo.up", str(file.resolve())], os.environ)
         while not (found := state(file)):
             if not keeper.alive or time.monotonic() > deadline:
                 raise HubError(
@@ -92,12 +105,14 @@ def bring_up(file: Path) -> State:
 
 def take_down(file: Path) -> bool:
     """End it and remove its folder; its runs and models are gone. Returns whether there was anything."""
-    folder = _folder(file)
+    folder = folder_of(file)
     if not folder.is_dir():
         return False
     _keeper(folder).end()
     end_processes(folder)
     shutil.rmtree(folder)
+    with contextlib.suppress(OSError):  # another file's is up beside it
+        folder.parent.rmdir()
     return True
 
 
@@ -105,12 +120,12 @@ def main(file: Path) -> None:
     """Bring up the federation that the file describes, and keep it until SIGTERM: the keeper."""
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    federation = spec.load(file)
-    folder = _folder(file)
+    federation, sha256 = spec.load(file), _digest(file)
+    folder = folder_of(file)
     with Embedded(federation, folder) as embedded:
         embedded.wait_until_ready()
         region = federation.aggregator.region
-        up = State(embedded.endpoint, region, account(federation), federation.name, embedded.parties)
+        up = State(embedded.endpoint, region, account(federation), federation.name, embedded.parties, sha256)
         new = folder / "up.new"
         new.write_text(json.dumps(asdict(up)))
         new.replace(folder / "up.json")
@@ -119,8 +134,14 @@ def main(file: Path) -> None:
                 print(f"the agent of {party} had ended, and is started again", flush=True)  # noqa: T201
 
 
-def _folder(file: Path) -> Path:
-    return file.parent / FOLDER
+def folder_of(file: Path) -> Path:
+    """Where what is up for the file is kept."""
+    there = file.resolve()
+    return there.parent / FOLDER / there.stem
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _keeper(folder: Path) -> LocalProcess:

@@ -64,7 +64,7 @@ class Player:
         return [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if mark in _environment(pid)]
 
     def folder_of(self, what: str) -> Path:
-        return self.folder / ".fedsilo" / what
+        return self.folder / ".fedsilo" / "federation" / what
 
 
 def _environment(pid: int) -> list[bytes]:
@@ -132,6 +132,15 @@ def test_an_agent_that_dies_is_started_again(player: Player) -> None:
     pid = player.folder_of("hungary/agent/pid")
     player.until(lambda: pid.exists() and pid.read_text() not in ("", f"{before}\n"), "another agent")
     assert "the agent of hungary had ended" in player.folder_of("keeper/log.txt").read_text()
+
+
+def test_a_file_that_has_changed_since_is_said(player: Player) -> None:
+    player.type("up")
+    (player.folder / "federation.yaml").write_text(yaml.safe_dump(SPEC | {"name": "other"}))
+    for command in ("run list", "up"):
+        assert "federation.yaml has changed since `fedsilo up`" in player.type(command, code=1)
+    (player.folder / "second.yaml").write_text(yaml.safe_dump(SPEC | {"name": "second"}))
+    assert player.type("down --federation second.yaml") == "nothing is up\n"
 
 
 def test_a_federation_that_can_not_come_up_says_why_and_leaves_nothing(player: Player) -> None:
