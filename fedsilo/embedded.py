@@ -7,6 +7,7 @@ as it runs, ``fedsilo up`` until ``fedsilo down``.
 import json
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 READY_SECONDS = 60.0
-"""How long the agents may take to come up."""
+"""How long the agents may take to come up, and a second more for each."""
+
+QUICK_SECONDS, QUICK_ENDS = 10.0, 5
+"""An agent that ends so soon, so often in a row, will not come up."""
 
 LAST_BYTES = 2000
 """How much of a log is shown."""
@@ -92,6 +96,8 @@ class Embedded:
         self._federation, self._folder = federation, folder
         self._agents = {party.name: LocalProcess(folder / party.name / "agent") for party in federation.parties}
         self._emulator: emulator.Emulator | None = None
+        self._started: dict[str, float] = {}
+        self._quick_ends: Counter[str] = Counter()
 
     def __enter__(self) -> "Embedded":
         """Bring it up; this process's environment then names its AWS."""
@@ -125,23 +131,30 @@ class Embedded:
         """Return when every agent has said that it is there. Raises ``HubError`` where one does not."""
         region = self._federation.aggregator.region
         reader = Reader(self._federation.name, account(self._federation), region)
-        deadline = time.monotonic() + READY_SECONDS
+        patience = READY_SECONDS + len(self._agents)
+        deadline = time.monotonic() + patience
         while silent := [agent.party for agent in reader.agents(self.parties) if agent.silent]:
             if time.monotonic() > deadline:
                 log = self._agents[silent[0]].log(LAST_BYTES)
-                raise HubError(f"no word from the agent of {', '.join(silent)} in {READY_SECONDS:g} s; its log:\n{log}")
+                raise HubError(f"no word from the agent of {', '.join(silent)} in {patience:g} s; its log:\n{log}")
             self.tend()
             time.sleep(0.1)
 
     def tend(self) -> list[str]:
         """Start agents that have ended again, as a cluster would. Returns whose they are.
 
-        Raises ``HubError`` where the embedded AWS has ended, and all that it held is lost.
+        Raises ``HubError`` where the embedded AWS has ended, and all that it held is lost, and where an agent ends
+        again and again.
         """
         if not (self._emulator and self._emulator.alive):
             raise HubError("the embedded AWS has ended; the federation has to be brought up anew")
         ended = [party for party, process in self._agents.items() if not process.alive]
         for party in ended:
+            quick = time.monotonic() - self._started[party] < QUICK_SECONDS
+            self._quick_ends[party] = self._quick_ends[party] + 1 if quick else 0
+            if self._quick_ends[party] == QUICK_ENDS:
+                log = self._agents[party].log(LAST_BYTES)
+                raise HubError(f"the agent of {party} ends as soon as it is started; its log:\n{log}")
             self._start_agent(party)
         return ended
 
@@ -153,15 +166,18 @@ class Embedded:
             "FEDSILO_FOLDER": str(self._folder / party),
             "FEDSILO_POLICY_FILE": str(self._policy_file(party)),
         }
-        self._agents[party].start([sys.executable, "-m", "fedsilo", "agent"], environment)
+        self._started[party] = time.monotonic()
+        self._agents[party].start([sys.executable, "-P", "-m", "fedsilo", "agent"], environment)
 
     def _policy_file(self, party: str) -> Path:
         return self._folder / party / "policy.json"
 
     def _close(self) -> None:
-        end_processes(self._folder)
-        if self._emulator:
-            self._emulator.close()
+        try:
+            end_processes(self._folder)
+        finally:
+            if self._emulator:
+                self._emulator.close()
 
 
 def trainer_log(folder: Path, party: str, run: str) -> Path:

@@ -31,6 +31,7 @@ def environment(endpoint: str, region: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",  # which hides the other one, where it is set
     }
 
 
@@ -51,7 +52,7 @@ class Emulator:
 
     def __init__(self, account: str = ACCOUNT) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "fedsilo.moto_server"],
+            [sys.executable, "-P", "-m", "fedsilo.moto_server"],
             env=_inherited() | {"MOTO_ACCOUNT_ID": account},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -41,7 +41,7 @@ class LocalLauncher:
 
     name = "local"
     interval_seconds = 0.25
-    command = (sys.executable, "-m", "fedsilo", "trainer")
+    command = (sys.executable, "-P", "-m", "fedsilo", "trainer")  # -P: what lies in the current folder is not ours
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -36,7 +36,7 @@ class LocalProcess:
         """Whether it, or what it has started in its session, runs."""
         if not (self._folder / "lock").exists():
             return False
-        lock = self._lock()
+        lock = self._lock(fcntl.LOCK_SH)
         if lock is not None:
             os.close(lock)
         return lock is None
@@ -50,9 +50,10 @@ class LocalProcess:
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it in a session of its own; nothing happens where it is alive."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        lock = self._lock()
-        if lock is None:
+        if self.alive:
             return
+        while (lock := self._lock(fcntl.LOCK_EX)) is None:
+            time.sleep(0.01)  # somebody looks at the moment whether it is alive
         try:
             for name in ("exit", "pid"):
                 (self._folder / name).unlink(missing_ok=True)
@@ -98,13 +99,13 @@ class LocalProcess:
             file.seek(max(0, file.seek(0, os.SEEK_END) - last_bytes))
             return file.read(last_bytes).decode(errors="replace")
 
-    def _lock(self) -> int | None:
+    def _lock(self, operation: int) -> int | None:
         """The lock, to be closed by the caller, or None where the process is alive and holds it."""
         if self._child:
             self._child.poll()  # or it would stay as a zombie
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, operation | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(lock)
             return None

@@ -5,19 +5,21 @@ uses it in place of AWS.
 """
 
 import contextlib
+import fcntl
 import hashlib
 import json
 import os
 import shutil
 import signal
 import sys
-import threading
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import FrameType
 
 from fedsilo import emulator, spec
-from fedsilo.embedded import LAST_BYTES, READY_SECONDS, Embedded, account, end_processes
+from fedsilo.embedded import LAST_BYTES, READY_SECONDS, Embedded, end_processes
 from fedsilo.errors import FedsiloError, HubError
 from fedsilo.local_process import LocalProcess
 
@@ -33,7 +35,6 @@ class State:
 
     endpoint: str
     region: str
-    account: str
     federation: str
     parties: list[str]
     sha256: str
@@ -53,7 +54,10 @@ def state(file: Path) -> State | None:
             f"the embedded federation in {folder} has ended, as when the machine was restarted; `fedsilo down` clears "
             "it away, and `fedsilo up` starts a new one"
         )
-    return State(**json.loads((folder / "up.json").read_text()))
+    try:
+        return State(**json.loads((folder / "up.json").read_text()))
+    except (ValueError, TypeError) as error:
+        raise HubError(f"{folder} is of another version of fedsilo: `fedsilo down`, then `fedsilo up`") from error
 
 
 def connect(file: Path) -> State | None:
@@ -61,7 +65,7 @@ def connect(file: Path) -> State | None:
 
     Raises ``HubError`` where the file has changed since it was brought up.
     """
-    if "AWS_ENDPOINT_URL" in os.environ:
+    if os.environ.get("AWS_ENDPOINT_URL"):
         return None
     found = state(file)
     if found:
@@ -79,33 +83,36 @@ def bring_up(file: Path) -> State:
 
     Raises ``SpecError`` where the file is not valid, ``HubError`` where it does not come up; then nothing is left.
     """
-    spec.load(file)
-    folder = folder_of(file)
-    if found := state(file):
-        return connect(file) or found
-    end_processes(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    keeper = _keeper(folder)
-    deadline = time.monotonic() + READY_SECONDS
-    try:
-        keeper.start([sys.executable, "-m", "fedsilo.up", str(file.resolve())], os.environ)
-        while not (found := state(file)):
-            if not keeper.alive or time.monotonic() > deadline:
-                raise HubError(
-                    f"the embedded federation did not come up: {keeper.log(LAST_BYTES).strip() or 'no word'}"
-                )
-            time.sleep(0.1)
-    except OSError as error:
-        raise HubError(f"{folder} can't hold the embedded federation: {error.strerror}") from None
-    except BaseException:
-        take_down(file)
-        raise
-    return found
+    parties = len(spec.load(file).parties)
+    with _alone(file):
+        if found := state(file):
+            return connect(file) or found
+        folder = folder_of(file)
+        keeper = _keeper(folder)
+        deadline = time.monotonic() + emulator.START_SECONDS + 2 * READY_SECONDS + parties
+        try:
+            _take_down(folder)  # what an earlier one has left that did not come up
+            keeper.start([sys.executable, "-P", "-m", "fedsilo.up", str(file.resolve())], os.environ)
+            while not (found := state(file)):
+                if not keeper.alive or time.monotonic() > deadline:
+                    said = keeper.log(LAST_BYTES).strip() or "no word"
+                    raise HubError(f"the embedded federation did not come up: {said}")
+                time.sleep(0.1)
+        except OSError as error:
+            raise HubError(f"{folder} can't hold the embedded federation: {error.strerror}") from None
+        except BaseException:
+            _take_down(folder)
+            raise
+        return found
 
 
 def take_down(file: Path) -> bool:
     """End it and remove its folder; its runs and models are gone. Returns whether there was anything."""
-    folder = folder_of(file)
+    with _alone(file):
+        return _take_down(folder_of(file))
+
+
+def _take_down(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     _keeper(folder).end()
@@ -116,28 +123,44 @@ def take_down(file: Path) -> bool:
     return True
 
 
+@contextlib.contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    """Hold the federation's file locked. Raises ``HubError`` where another ``up`` or ``down`` does."""
+    with file.open("rb") as locked:
+        try:
+            fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HubError(f"another `fedsilo up` or `fedsilo down` is at work on {file}; wait for it") from None
+        yield
+
+
 def main(file: Path) -> None:
     """Bring up the federation that the file describes, and keep it until SIGTERM: the keeper."""
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, _stop)
     federation, sha256 = spec.load(file), _digest(file)
     folder = folder_of(file)
     with Embedded(federation, folder) as embedded:
         embedded.wait_until_ready()
         region = federation.aggregator.region
-        up = State(embedded.endpoint, region, account(federation), federation.name, embedded.parties, sha256)
+        up = State(embedded.endpoint, region, federation.name, embedded.parties, sha256)
         new = folder / "up.new"
         new.write_text(json.dumps(asdict(up)))
         new.replace(folder / "up.json")
-        while not stop.wait(TEND_SECONDS):
+        while True:
+            time.sleep(TEND_SECONDS)
             for party in embedded.tend():
                 print(f"the agent of {party} had ended, and is started again", flush=True)  # noqa: T201
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the clearing up is not to be stopped
+    sys.exit(0)
 
 
 def folder_of(file: Path) -> Path:
     """Where what is up for the file is kept."""
     there = file.resolve()
-    return there.parent / FOLDER / there.stem
+    return there.parent / FOLDER / there.name
 
 
 def _digest(file: Path) -> str:
@@ -145,7 +168,7 @@ def _digest(file: Path) -> str:
 
 
 def _keeper(folder: Path) -> LocalProcess:
-    return LocalProcess(folder / "keeper")
+    return LocalProcess(folder / ".keeper")  # no party's name begins so
 
 
 if __name__ == "__main__":
