@@ -14,6 +14,9 @@ from fedsilo.commands import doctor, embedded, model, options, run, silo, spec
 from fedsilo.defaults import DEADLINE_SECONDS, ROUNDS
 from fedsilo.errors import LauncherError, SpecError, UsageError
 
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, ``kill``, and the terminal that is closed."""
+
 app = typer.Typer(
     cls=options.Group,
     help="Federated learning between organisations that may not show each other their data, on AWS.",
@@ -123,13 +126,13 @@ def trainer(run: Annotated[str, typer.Argument(help="The run's id.", envvar="FED
 
 def main() -> None:
     """Run the command. It ends with the exit codes of ``fedsilo.commands.options``."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _INTERRUPTS:
         signal.signal(number, _interrupt)
     completion_init()
     app(prog_name="fedsilo")
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)  # the impatient must not stop the clearing up
     raise KeyboardInterrupt

@@ -26,7 +26,7 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
     """Run it, show it, and leave report.html, model.safetensors, result.json and the parties' logs in ``out``.
 
     Raises ``RunError`` with the aggregator's reason where the run failed; ``out`` is complete then, too. However it
-    ends, no process is left.
+    ends, but by SIGKILL, no process is left.
     """
     logs = out / "logs"
     logs.mkdir(parents=True, exist_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Literal
 
 from fedsilo import aws, names
 from fedsilo.control import Request, send
+from fedsilo.errors import FedsiloError, HubError
 from fedsilo.record import Reader, parties
 from fedsilo.run import Run
 from fedsilo.spec import Federation
@@ -53,11 +54,18 @@ class Hub:
     def start(self, run: Run) -> Run:
         """Begin the run and ask its parties' agents to take part; asking again changes nothing.
 
-        Returns the run as it is in the ledger. Raises ``SpecError`` where another run has its id.
+        Returns the run as it is in the ledger. Raises ``SpecError`` where another run has its id, and ``HubError``
+        where it is begun, and not all agents could be asked.
         """
         queues = self.queues(parties(run))
         there, run_json = self.reader.put_run(run)
-        self.request("start", run.run, run_json, queues)
+        try:
+            self.request("start", run.run, run_json, queues)
+        except (FedsiloError, KeyboardInterrupt) as error:
+            raise HubError(
+                f"run {run.run} is begun, and perhaps not every agent was asked: {str(error) or 'interrupted'}; "
+                f"the same command with --run-id {run.run} asks again, and `fedsilo run abort {run.run}` ends it"
+            ) from error
         return there
 
     def request(self, action: Literal["start", "abort"], run: str, run_json: bytes, queues: dict[str, str]) -> None:

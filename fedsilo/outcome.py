@@ -26,9 +26,8 @@ class Outcome:
     @classmethod
     def of(cls, record: Record) -> "Outcome":
         """As far as the ledger tells; the experiments are those that the parties name."""
-        outcome = cls(record, record.run.created.timestamp(), [])
         named = [record.statuses.get(party, Status()).experiment for party in parties(record.run)]
-        return cls(record, outcome.started, [name for name in named if name])
+        return cls(record, record.run.created.timestamp(), [name for name in named if name])
 
     @property
     def aggregator(self) -> Status:

@@ -81,7 +81,7 @@ class Story:
         return [
             silo
             for silo in self.run.silos
-            if self.statuses[silo].state not in (REQUESTED, UNKNOWN, *TERMINAL) and not self._silent(silo)
+            if self.statuses[silo].state not in (REQUESTED, UNKNOWN, *TERMINAL) and not self.silent(silo)
         ]
 
     def awaited(self) -> list[str]:
@@ -112,7 +112,7 @@ class Story:
             said.append(f"refused by the aggregator: {self.aggregator.refused[party]}")
         if self.answer(party) == "late" and not status.over:
             said.append("missed a deadline, or has not come; not waited for")
-        if self._silent(party) and status.state != REQUESTED and not status.over:
+        if self.silent(party) and status.state != REQUESTED and not status.over:
             said.append(f"no word for {duration(status.silent_seconds or 0)}")
         if status.state == REQUESTED and not self.over:
             said.append("its agent has not answered")
@@ -129,6 +129,8 @@ class Story:
             parts += [f"waiting for {show.members(awaited)}"] if (awaited := self.awaited()) else []
         elif self.state in _WAITING:
             parts.append(_WAITING[self.state])
+        if self.silent(names.AGGREGATOR) and not self.over and self.state != REQUESTED:
+            parts.append(f"no word from the aggregator for {duration(self.aggregator.silent_seconds or 0)}")
         if (able := self.able()) < self.run.quorum and not self.over:
             parts.append(f"only {able} silos left, the quorum is {self.run.quorum}: fedsilo run abort {self.run.run}")
         return "  ".join(parts)
@@ -141,7 +143,8 @@ class Story:
             rows.append((party, status.state, status.round, self.answer(party), status.samples, self.note(party)))
         return show.table(("party", "state", "round", "answered", "samples", "note"), rows, right=("round", "samples"))
 
-    def _silent(self, party: str) -> bool:
+    def silent(self, party: str) -> bool:
+        """Whether nothing was heard of the party for ``SILENT_SECONDS``."""
         silent = self.statuses[party].silent_seconds
         return silent is not None and silent > SILENT_SECONDS
 
@@ -193,7 +196,7 @@ class _Lines:
     """The news of a run as lines: the run where its state or round changed, a party where it has something to say."""
 
     def __init__(self, run: Run) -> None:
-        self._shown: tuple[str, int, bool] | None = None
+        self._shown: tuple[str, int, bool, bool] | None = None
         self._notes: dict[str, str] = {}
 
     def news(self, story: Story) -> Iterator[str]:
@@ -204,7 +207,7 @@ class _Lines:
             if key and self._notes.get(silo) != key:
                 yield f"{silo}: {status.state}: {story.note(silo)}"
             self._notes[silo] = key
-        shown = (story.state, story.round, story.able() < story.run.quorum)
+        shown = (story.state, story.round, story.able() < story.run.quorum, story.silent(names.AGGREGATOR))
         if self._shown != shown:
             self._shown = shown
             reason = story.aggregator.reason

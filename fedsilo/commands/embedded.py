@@ -1,5 +1,7 @@
 """``fedsilo up`` and ``fedsilo down``: a federation on this machine, to play with."""
 
+import os
+
 from fedsilo.commands import options
 from fedsilo.commands.options import SpecFile
 
@@ -14,6 +16,8 @@ def up(federation: SpecFile = options.SPEC_FILE) -> None:
 
     options.self_hosted(federation)
     out = show.console()
+    if os.environ.get("AWS_ENDPOINT_URL"):
+        out.print("AWS_ENDPOINT_URL is set: the other commands use that, and not what comes up here", style="yellow")
     out.print("bringing up the embedded AWS and an agent for every party", style="dim")
     found = embedded.bring_up(federation)
     out.print(f"{found.federation} is up: {', '.join(found.parties)}; embedded AWS at {found.endpoint}", soft_wrap=True)

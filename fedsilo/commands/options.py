@@ -68,6 +68,11 @@ class Group(TyperGroup):
             code = {RunError: RUN_FAILED, UsageError: USAGE}.get(type(error), ERROR)
             _say(f"error: {error}", "red")
             raise typer.Exit(code) from error
+        except BrokenPipeError:
+            raise  # the output's reader has gone; Click ends for it
+        except OSError as error:
+            _say(f"error: {error.filename or 'input or output'}: {error.strerror or error}", "red")
+            raise typer.Exit(ERROR) from error
         except KeyboardInterrupt:
             _say("interrupted", "yellow")
             raise typer.Exit(INTERRUPTED) from None

@@ -21,6 +21,9 @@ ABORT_SECONDS = 120.0
 
 POLL_SECONDS = 1.0
 
+SETTLE_SECONDS = 6.0
+"""How long after a party's end its log may still grow: until its agent has seen the end, every 5 s, and sent it."""
+
 app = typer.Typer(cls=options.Group, help="Start, watch and abort runs, and look at them.", no_args_is_help=True)
 
 
@@ -41,7 +44,7 @@ def start(
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
     """Start a run: ask the aggregator's agent and the silos' agents to take part."""
-    from fedsilo import show
+    from fedsilo import record, show
 
     if as_json and watch:
         raise UsageError("--json: does not go with --watch; `fedsilo run show --json` tells how a run is")
@@ -57,7 +60,7 @@ def start(
         quorum=quorum,
         deadline_seconds=deadline,
     )
-    there, parties = hub.start(run), _parties(run)
+    there, parties = hub.start(run), record.parties(run)
     away = [agent.party for agent in hub.reader.agents(parties) if agent.silent]
     if as_json:
         show.print_json({"run": there.run, "asked": parties, "away": away})
@@ -178,24 +181,29 @@ def _shown(story: "Story") -> dict[str, Any]:
 
 
 @app.command(epilog=options.ALL)
-def watch(run_id: RunId = "", federation: SpecFile = options.SPEC_FILE) -> None:
-    """Watch a run until it is over. Ctrl-C stops the watching, not the run."""
+def watch(run_id: RunId = "", as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) -> None:
+    """Watch a run until it is over. Ctrl-C stops the watching, not the run.
+
+    With --json, what run show --json prints in the end goes to standard output, and the watching to standard error.
+    """
     hub = options.hub(federation)
     run, _ = options.find(hub, run_id)
-    _watch(hub, run)
+    _watch(hub, run, as_json=as_json)
 
 
-def _watch(hub: "Hub", run: "Run") -> None:
+def _watch(hub: "Hub", run: "Run", *, as_json: bool = False) -> None:
     from fedsilo import show
     from fedsilo.watch import follow
 
-    out = show.console()
+    out = show.console(stderr=as_json)
     try:
         story = follow(hub.reader, run, out, poll=POLL_SECONDS)
     except KeyboardInterrupt:
         out.print(f"not watching any more; the run goes on: fedsilo run watch {run.run}, fedsilo run abort {run.run}")
         raise typer.Exit(options.INTERRUPTED) from None
     out.print(story.table())
+    if as_json:
+        show.print_json(_shown(story))
     if not story.good:
         raise RunError(f"run {run.run}: {story.state}: {story.aggregator.reason or 'no reason given'}")
     out.print(f"{run.run}: {story.line()}", soft_wrap=True)
@@ -207,9 +215,11 @@ def logs(
     party: Party,
     run_id: RunId = "",
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the party has ended; or Ctrl-C.")] = False,
+    as_json: AsJson = False,
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
-    """Print a party's log of a run, as far as its agent has sent it."""
+    """Print a party's log of a run, as far as its agent has sent it. With --json, a JSON string a line."""
+    import json
     import time
 
     from fedsilo import show
@@ -220,10 +230,12 @@ def logs(
     options.member(run, party)
     tail, told = Tail(), False
     while True:
-        over = hub.reader.word(run, party).over
+        word = hub.reader.word(run, party)
+        # A trainer says itself that it has ended, and its agent sends the last of the log then.
+        over = word.over and (word.silent_seconds or 0) >= SETTLE_SECONDS
         body = hub.reader.log(run, party)
         for line in tail.news(body or b"", last=over or not follow):
-            print(line, flush=True)  # noqa: T201
+            print(json.dumps(line) if as_json else line, flush=True)  # noqa: T201
         if not follow and body is None:
             raise NotFoundError(
                 f"{party} has sent no log of run {run.run} yet; `fedsilo run show {run.run}` tells how it is"
@@ -245,13 +257,13 @@ def abort(
     """Abort a run: ask the agents of all its parties to end it."""
     import time
 
-    from fedsilo import show
+    from fedsilo import record, show
     from fedsilo.watch import Story
 
     hub = options.hub(federation)
     run, run_json = options.find(hub, run_id)
     out = show.console()
-    parties = _parties(run)
+    parties = record.parties(run)
     before = Story(run, hub.reader.all_words(run))
     if all(status.over for status in before.statuses.values()):
         out.print(f"{run.run} is over: {before.state}; nothing to abort")
@@ -283,28 +295,24 @@ def report(
     out: Annotated[
         Path | None, typer.Option(help="Where report, result and model go. By default out/RUN.", metavar="DIR")
     ] = None,
+    as_json: AsJson = False,
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
-    """Write a run's report.html, result.json and model into a folder."""
+    """Write a run's report.html, result.json and model into a folder. With --json, print result.json too."""
     from fedsilo import names, show
     from fedsilo.outcome import Outcome
 
     hub = options.hub(federation)
     run, _ = options.find(hub, run_id)
     folder = options.folder(Path("out") / run.run if out is None else out)
-    record = hub.reader.record(run)
-    outcome = Outcome.of(record)
+    outcome = Outcome.of(hub.reader.record(run))
     outcome.write(folder)
     size = hub.reader.download_model(run, names.AGGREGATOR, folder / "model.safetensors")
-    console = show.console()
+    console = show.console(stderr=as_json)
     console.print(outcome.table())
+    if as_json:
+        show.print_json(outcome.to_json())
     if size is None:
         console.print("no model: the aggregator has published none", style="yellow")
     written = ["report.html", "result.json", *(["model.safetensors"] if size is not None else [])]
     console.print(f"{', '.join(written)}: {folder}", soft_wrap=True)
-
-
-def _parties(run: "Run") -> list[str]:
-    from fedsilo.record import parties
-
-    return parties(run)

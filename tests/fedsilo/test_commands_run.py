@@ -366,7 +366,8 @@ def test_logs_are_printed_as_they_are_but_for_what_a_terminal_acts_on(desk: Desk
     assert shown.splitlines() == ["one", "[bold]two[/]�]0;owned�", "�   three", "", "�2Jfour :smile:"]
 
 
-def test_logs_follow_until_the_party_has_ended(desk: Desk) -> None:
+def test_logs_follow_until_the_party_has_ended(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "SETTLE_SECONDS", 2.0)
     desk.begin("run-1")
 
     def say(text: str) -> Callable[[], None]:
@@ -379,11 +380,12 @@ def test_logs_follow_until_the_party_has_ended(desk: Desk) -> None:
         say("line one\nline two\nline three\n"),
         say("line two\nline three\nline four\n"),  # the beginning was cut off
         lambda: desk.say("run-1", "hungary", state="FINISHED"),
+        say("line three\nline four\nlast words\n"),  # sent when the agent has seen the end
         every=0.3,
     ):
         result = desk.run("run", "logs", "hungary", "run-1", "-f")
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == ["line one", "line two", "line three", "line four"]
+    assert result.stdout.splitlines() == ["line one", "line two", "line three", "line four", "last words"]
     assert result.stderr.count("waiting for hungary's log") == 1
 
 
