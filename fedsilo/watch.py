@@ -34,7 +34,7 @@ FAILURES = 10
 
 _WAITING = {
     REQUESTED: "waiting for the aggregator's agent to answer; `fedsilo silo list` shows whether it is there",
-    "QUEUED": "waiting for an earlier run of the aggregator to end",
+    "QUEUED": "waiting for its turn at the aggregator",
     "PENDING": "waiting for the aggregator's trainer to be scheduled",
     "STARTING": "waiting for the aggregator's trainer to come up",
     RESTARTING: "waiting for the aggregator's trainer to be started again",
