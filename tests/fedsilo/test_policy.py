@@ -47,7 +47,7 @@ def lr(value: Any) -> dict[str, Any]:
         (lr({"max": 0.1}), lr(0.2), "policy.hyperparameters.lr: 0.2 is not between -inf and 0.1", lr(0.1)),
         (lr({"min": 0.1}), {}, "policy.hyperparameters.lr: 0.01 is not between 0.1 and inf", lr(0.1)),
         (lr({"min": 0.1}), {"hyperparameters": {}}, "policy.hyperparameters.lr: 0.001 is not between", lr(0.1)),
-        (lr({"max": 0.1}), lr("nan"), "policy.hyperparameters.lr: nan is not between -inf and 0.1", lr("0.05")),
+        (lr({"max": 0.1}), lr("0.2"), "policy.hyperparameters.lr: 0.2 is not between -inf and 0.1", lr("0.05")),
         (lr({"any_of": [0.1, 1]}), lr(0.2), "policy.hyperparameters.lr: 0.2 is not one of 0.1, 1", lr(1.0)),
         (
             {"hyperparameters": {"client_optimizer": {"max": 1}}},
