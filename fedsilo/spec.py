@@ -139,7 +139,9 @@ class Policy(_Model):
     workloads: tuple[str, ...] | None = None
     """Names of workloads. Default: every one in the party's image, which its owner chose and pinned."""
     hyperparameters: dict[str, Bound] = Field(default_factory=dict)
-    """Bounds by name of the hyperparameter. Default: none; a workload checks its own types."""
+    """Bounds by name of the hyperparameter. A workload that has no such one is not bound by it; where none of the
+    allowed ones in the party's image has it, the name is a mistake, and every run is refused. Default: none; a workload
+    checks its own types."""
     max_rounds: int = Field(default=1000, ge=1, le=100_000)
     """Rounds. Default 1000: far above what the examples need, and an end to a run nobody watches."""
     max_hours: float = Field(default=24, gt=0, le=24 * 28)
@@ -163,7 +165,8 @@ class Compute(_Model):
     gpu: int = Field(default=0, ge=0, le=8)
     """NVIDIA GPUs. Default 0; above 0 the cluster gets a GPU node pool that scales to zero between runs."""
     nodes: int = Field(default=1, ge=1, le=16)
-    """Trainers of this size that fit in the namespace's quota at once. Default 1: one run at a time."""
+    """Trainers of this size that fit in the namespace's quota at once. Default 1: a party's runs come one after the
+    other. More is room for what else its owner runs there."""
 
 
 class Access(_Model):

@@ -55,7 +55,19 @@ def lr(value: Any) -> dict[str, Any]:
             "policy.hyperparameters.client_optimizer: 'adam' is not between -inf and 1",
             None,
         ),
-        ({"hyperparameters": {"dropout": {"max": 0.1}}}, None, "", {}),
+        ({"hyperparameters": {"samples": {"max": 100}}}, None, "", {}),
+        (
+            {"hyperparameters": {"learning_rate": {"max": 0.1}}},
+            {},
+            "policy.hyperparameters.learning_rate: no workload that the policy allows has such one",
+            None,
+        ),
+        (
+            {"workloads": ["heart_disease"], "hyperparameters": {"samples": {"max": 100}}},
+            {},
+            "policy.hyperparameters.samples: no workload that the policy allows has such one",
+            None,
+        ),
     ],
 )
 def test_refusal_names_rule_value_and_bound(
