@@ -52,7 +52,7 @@ def check(run: Run, policy: Policy, at: datetime) -> list[str]:
             "nor secure aggregation, so the party takes part in no run; its owner may set it to false"
         )
     values = workload.hyperparameters(run.workload, run.hyperparameters)
-    known = _known(policy)
+    known = workload.all_hyperparameters(policy.workloads)
     for name, bound in policy.hyperparameters.items():
         if name not in known:
             refusals.append(
@@ -62,12 +62,6 @@ def check(run: Run, policy: Policy, at: datetime) -> list[str]:
         if name in values and (allowed := _outside(values[name], bound)):
             refusals.append(f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}")
     return refusals
-
-
-def _known(policy: Policy) -> set[str]:
-    """The hyperparameters of the workloads that the policy allows and this image has."""
-    allowed = workload.available() if policy.workloads is None else set(policy.workloads) & set(workload.available())
-    return {name for each in allowed for name in workload.hyperparameters(each, {})}
 
 
 def _within(hours: Hours, at: datetime) -> bool:

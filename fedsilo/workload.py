@@ -11,7 +11,7 @@ import importlib.resources
 import math
 import re
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -114,6 +114,12 @@ def hyperparameters(name: str, chosen: Mapping[str, str | Hyperparameter]) -> di
     if problems:
         raise SpecError("\n".join(problems))
     return values
+
+
+def all_hyperparameters(among: Collection[str] | None = None) -> set[str]:
+    """The names of all hyperparameters of the workloads that are installed, or of those of them in ``among``."""
+    installed = [name for name in available() if among is None or name in among]
+    return {key for name in installed for key in configuration(name)["train_args"]}
 
 
 def _convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
