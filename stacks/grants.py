@@ -246,7 +246,8 @@ def mlops_secret(secret: str, party: Party, account: str) -> Grant:
 
 def operator(hub: Hub) -> list[Grant]:
     """What whoever runs the federation may do: begin runs, read the ledgers and the models that runs end with, send
-    requests to the agents. Mail is not the operator's to read, so no silo's update is.
+    requests to the agents. Mail is not the operator's to read, so of a silo's updates only the last one is, which it
+    publishes as its model.
 
     Listing is what tells an object that is not there from one that may not be read.
     """
