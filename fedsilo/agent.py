@@ -7,6 +7,7 @@ message that was not acknowledged comes again, and asking twice changes nothing.
 The data queue is the party's, not a run's, so runs come one after the other.
 """
 
+import itertools
 import json
 import logging
 import os
@@ -26,11 +27,11 @@ import fedsilo
 from fedsilo import alive, policy, queues, scrub
 from fedsilo.agent_hub import AgentHub, Delivery
 from fedsilo.control import Request
-from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
+from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError, StoppedError
 from fedsilo.launcher import Job, Launcher
 from fedsilo.ledger import HEARTBEAT_SECONDS, now
 from fedsilo.run import Run
-from fedsilo.settings import Settings
+from fedsilo.settings import Settings, log_level
 from fedsilo.words import RESTARTING, TERMINAL
 
 PRESENCE_SECONDS = 60.0
@@ -91,7 +92,7 @@ class Agent:
         self._started = now()
         self._queue: dict[str, str] = {}  # run -> digest of its run.json, the next one first
         self._current: str | None = None
-        self._aborting: dict[str, Delivery] = {}
+        self._aborting: dict[str, Delivery | None] = {}  # None: of an earlier agent's; its message comes again
         self._over: set[str] = set()
         self._reported: tuple[Any, ...] = ()
         self._said: dict[str, tuple[str, str, float]] = {}  # run -> state, reason, when they were written
@@ -120,14 +121,24 @@ class Agent:
                 self._handle(self._inbox.popleft())
         finally:
             self._handled.set()
+        try:
+            self._look_after()
+        except Exception:
+            self._report()  # the agent is there, whatever else is not
+            raise
+        self._report()
+
+    def _look_after(self) -> None:
         self._look()
         if self._current is None and self._queue and not self._aborting:
             self._start_next()
+        for run_id in self._queue:
+            if behind := self._behind(run_id):
+                self._say_news(run_id, "QUEUED", behind)
         if self._current and self._due("ship", SHIP_SECONDS):
             self._ship(self._current)
         if self._current is None and self._recently_ended() and self._due("sweep", SWEEP_EVERY_SECONDS):
             self._sweep()
-        self._report()
 
     # --- requests
 
@@ -194,21 +205,20 @@ class Agent:
         return run
 
     def _behind(self, run_id: str) -> str:
-        before = [run for run in (self._current, *self._queue) if run and run != run_id]
+        earlier = itertools.takewhile(lambda queued: queued != run_id, self._queue)
+        before = [run for run in (self._current, *earlier) if run]
         return f"waits for {', '.join(before)}" if before else ""
 
     def _abort(self, request: Request, delivery: Delivery) -> bool:
         """End the run here, wherever it is. Returns whether it has ended: its job takes a while to go."""
         run_id = request.run
-        if run_id in self._aborting:
-            self._aborting[run_id] = delivery
-            return False
         if self._queue.pop(run_id, None):
             self._say(run_id, "ABORTED", "by the operator, before it started")
             self._report()
             return True
         if any(job.run == run_id and job.state not in ("DONE", "FAILED") for job in self._launcher.jobs()):
             self._aborting[run_id] = delivery
+            self._report()  # before its job is gone: the next agent must know why it is
             self._ship(run_id)
             self._launcher.delete(run_id)
             return False
@@ -230,10 +240,14 @@ class Agent:
         before = self._hub.presence() or {}
         jobs = {job.run for job in self._launcher.jobs()}
         self._current = before.get("run")
+        for run_id in before.get("aborting", []):
+            self._aborting[run_id] = None
+            self._launcher.delete(run_id)
         for run_id in before.get("queued", []):
             status = self._hub.status(run_id) or {}
             if run_id not in jobs and status.get("state") == "QUEUED":
                 self._queue[run_id] = str(status.get("sha256"))
+                self._said[run_id] = "QUEUED", str(status.get("reason")), time.monotonic()
         self._look()
         if before:
             log.info("goes on with %s, queued %s", self._current or "no run", list(self._queue) or "none")
@@ -273,7 +287,8 @@ class Agent:
                 self._show(job)
         for run_id in [run for run in self._aborting if run not in jobs]:
             self._close(run_id, "ABORTED", "by the operator")
-            self._hub.acknowledge(self._aborting.pop(run_id))
+            if delivery := self._aborting.pop(run_id):
+                self._hub.acknowledge(delivery)
         if self._current and self._current not in jobs and self._current not in self._over:
             self._close(self._current, "FAILED", "its job is gone; somebody has deleted it")
         self._current = live
@@ -288,9 +303,9 @@ class Agent:
     def _end(self, job: Job) -> None:
         """Record how a trainer ended, unless it did so itself."""
         self._ship(job.run)
-        self._close(job.run, "FINISHED" if job.state == "DONE" else "FAILED", job.reason)
-        if job.state == "STUCK":
+        if job.state == "STUCK":  # first: a run that is over is not looked at again, and its job might still start
             self._launcher.delete(job.run)
+        self._close(job.run, "FINISHED" if job.state == "DONE" else "FAILED", job.reason)
 
     def _close(self, run_id: str, state: str, reason: str) -> None:
         written = (self._hub.status(run_id) or {}).get("state")
@@ -346,7 +361,7 @@ class Agent:
 
     def _report(self) -> None:
         """Say that the agent is there, and what it does: on every change, and every ``PRESENCE_SECONDS``."""
-        what = self._current, *self._queue
+        what = self._current, [*self._queue], [*self._aborting]
         if what == self._reported and time.monotonic() - self._times["presence"] < PRESENCE_SECONDS:
             return
         self._hub.put_presence(
@@ -356,6 +371,7 @@ class Agent:
                 "state": "BUSY" if self._current else "IDLE",
                 "run": self._current,
                 "queued": [*self._queue],
+                "aborting": [*self._aborting],
                 "seen": now(),
                 "started": self._started,
                 "launcher": self._launcher.name,
@@ -403,15 +419,16 @@ class Agent:
 def main() -> int:
     """Serve until SIGTERM. Returns the exit code; raises ``SpecError`` where the environment or policy is not valid."""
     _log_as_json()
+    logging.getLogger("fedsilo").setLevel(log_level())
     settings = AgentSettings.from_environment()
     policy.load(settings.policy_file)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    signal.signal(signal.SIGTERM, _stop)
-    log.info("the agent of %s in %s is up", settings.party.party, settings.party.federation)
     try:
+        signal.signal(signal.SIGTERM, _stop)
+        log.info("the agent of %s in %s is up", settings.party.party, settings.party.federation)
         Agent(settings, AgentHub(settings.party), _launcher(settings)).serve()
-    finally:
-        log.info("stopped; trainers go on, and the next agent finds them")
+    except StoppedError as stopped:
+        log.info("%s", stopped)
     return 0
 
 
@@ -427,7 +444,8 @@ def _launcher(settings: AgentSettings) -> Callable[[Callable[[], None]], Launche
 
 def _stop(signum: int, frame: FrameType | None) -> None:
     # Nothing to finish: the agent may be killed at any moment, so it may also just go.
-    sys.exit(0)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise StoppedError("stopped; trainers go on, and the next agent finds them")
 
 
 class _AsJson(logging.Formatter):
@@ -451,4 +469,3 @@ def _log_as_json() -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_AsJson())
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger("fedsilo").setLevel(os.environ.get("FEDSILO_LOG_LEVEL", "INFO"))

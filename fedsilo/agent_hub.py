@@ -6,13 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from fedsilo import aws, names, run
+from fedsilo import aws, names, queues, run
 from fedsilo.errors import SpecError
 from fedsilo.run import Run
 from fedsilo.settings import Settings
-
-LONG_POLL_SECONDS = 20
-"""SQS's longest wait for a message; an agent that waits makes one call in this time."""
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +35,13 @@ class AgentHub:
     # --- the control queue
 
     def receive(self) -> list[Delivery]:
-        """Wait up to ``LONG_POLL_SECONDS`` for requests."""
+        """Wait up to ``queues.LONG_POLL_SECONDS`` for requests."""
         name = names.control_queue(self._settings.federation, self._settings.party)
         url = self._queue(name)
         with self._explained(f"receive from {name}"):
-            answer = self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=LONG_POLL_SECONDS)
+            answer = self._sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=queues.LONG_POLL_SECONDS
+            )
         return [Delivery(each["Body"], each["ReceiptHandle"]) for each in answer.get("Messages", [])]
 
     def acknowledge(self, delivery: Delivery) -> None:
@@ -65,9 +64,11 @@ class AgentHub:
         return self._get(names.RunKeys(run_id).status(self._settings.party))
 
     def put_status(self, run_id: str, status: dict[str, Any]) -> None:
+        """Write the party's ``status.json`` of the run, all of it."""
         self._put(names.RunKeys(run_id).status(self._settings.party), json.dumps(status), "application/json")
 
     def put_log(self, run_id: str, text: str) -> None:
+        """Write the party's ``log.txt`` of the run, all of it."""
         self._put(names.RunKeys(run_id).log(self._settings.party), text, "text/plain; charset=utf-8")
 
     # --- the sign of life
@@ -77,6 +78,7 @@ class AgentHub:
         return self._get(names.agent_key(self._settings.party))
 
     def put_presence(self, presence: dict[str, Any]) -> None:
+        """Say that this party's agent is there, and what it does."""
         self._put(names.agent_key(self._settings.party), json.dumps(presence), "application/json")
 
     # --- mail that nobody will read

@@ -17,7 +17,7 @@ import torch
 
 from fedsilo import fedml_core  # noqa: F401  (before FedML)
 from fedsilo.errors import FedsiloError, MailError, RunError
-from fedsilo.learning import Aggregator, Sums
+from fedsilo.learning import SENSELESS, Aggregator, Sums, metrics_of
 from fedsilo.ledger import Ledger
 from fedsilo.mail import MODEL, Notice, Tensors, check_parameters, finite
 from fedsilo.mail_comm import ROUND, MailCommManager
@@ -37,9 +37,6 @@ MOST_SAMPLES = 10**12
 
 LOOK_SECONDS = 5.0
 """How often an aggregator that waits looks whether those it waits for have ended: a GET of each one's status."""
-
-SENSELESS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a workload may raise for sums of the right form with values that can't be."""
 
 WEIGHT_CAP = 10
 """No silo weighs more than this many times the median silo: bounds what a false sample count can do."""
@@ -393,9 +390,9 @@ class AggregatorManager(OverMail, FedMLServerManager):  # type: ignore[misc]
         if not totals or not round_idx:
             return
         for silo, sums in sorted(self._evaluations.items()):
-            for name, value in _metrics(aggregator, sums).items():
+            for name, value in metrics_of(aggregator, sums).items():
                 self._ledger.metric(name, value, round_idx, silo=silo)
-        metrics = _metrics(aggregator, totals)
+        metrics = metrics_of(aggregator, totals)
         for name, value in metrics.items():
             self._tracker.log_metric(name, value, round_idx)
         self._ledger.status(metrics=metrics)
@@ -429,16 +426,6 @@ def _exact(dtype: torch.dtype) -> torch.dtype:
     if not dtype.is_floating_point:
         return torch.float64
     return torch.promote_types(dtype, torch.float32)
-
-
-def _metrics(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
-    """Those that the sums determine: not the AUC of one class, and none of sums that make no sense."""
-    try:
-        metrics = aggregator.metrics(sums)
-    except SENSELESS as error:
-        log.warning("an evaluation makes no metrics: %s: %s", type(error).__name__, error)
-        return {}
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _form(sums: Sums) -> tuple[tuple[str, torch.dtype, torch.Size], ...]:

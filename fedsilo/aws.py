@@ -60,14 +60,17 @@ def config(attempts: int = ATTEMPTS) -> Config:
 
 
 def s3(region: str, attempts: int = ATTEMPTS) -> "S3Client":
+    """A client of S3, with the limits."""
     return boto3.client("s3", region_name=region, config=config(attempts))
 
 
 def sqs(region: str, attempts: int = ATTEMPTS) -> "SQSClient":
+    """A client of SQS, with the limits."""
     return boto3.client("sqs", region_name=region, config=config(attempts))
 
 
 def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
+    """A client of STS, with the limits."""
     return boto3.client("sts", region_name=region, config=config(attempts))
 
 

@@ -4,6 +4,8 @@ What crosses a silo's boundary is made here, and it is three things: parameters,
 named tensors that mean the same when added up over silos (counts, totals, histograms); nothing in them is a sample.
 """
 
+import logging
+import math
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -21,6 +23,10 @@ from fedml.core import ClientTrainer, ServerAggregator
 Sums = dict[str, torch.Tensor]
 """Named tensors to be added up over silos, element by element; float64 or int64."""
 
+SENSELESS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
+"""What a workload may raise for sums of the right form with values that can't be."""
+
+log = logging.getLogger(__name__)
 
 UNSUPPORTED = {
     "enable_fhe": "FedML 0.9.6 encrypts nothing and trains nothing with it",
@@ -89,3 +95,13 @@ class Aggregator(ServerAggregator):  # type: ignore[misc]
         Names are ``Test:AUC``, ``Test:Loss``, ``Test:Accuracy`` where the workload has them.
         """
         raise NotImplementedError
+
+
+def metrics_of(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
+    """Those that the sums determine: not the AUC of one class, and none of sums that make no sense."""
+    try:
+        metrics = aggregator.metrics(sums)
+    except SENSELESS as error:
+        log.warning("an evaluation makes no metrics: %s: %s", type(error).__name__, error)
+        return {}
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -64,6 +64,7 @@ class LocalLauncher:
         """End the trainer and all it started, within ``STOP_SECONDS`` or by force; the log stays."""
         with _explained(f"end {run}"):
             self._process(run).end()
+            shutil.rmtree(self._path(run, "tmp"), ignore_errors=True)
             self._path(run, "job.json").unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -72,6 +73,7 @@ class LocalLauncher:
             self.delete(run)
 
     def log(self, run: str) -> str:
+        """The end of what the run's tries have printed."""
         with _explained(f"read the log of {run}"):
             return self._process(run).log(LOG_BYTES)
 

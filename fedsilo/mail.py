@@ -33,7 +33,7 @@ from botocore.exceptions import (
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from fedsilo import aws, names
+from fedsilo import aws, names, queues
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.settings import Settings
 
@@ -54,9 +54,6 @@ TOO_MANY_REQUESTS = 429
 
 READ_ATTEMPTS = 5
 """Tries of reading one answer of S3 to its end, as many as boto3's own transfers make."""
-
-LONG_POLL_SECONDS = 20
-"""SQS's longest wait for a message; a party that waits makes one call in this time."""
 
 BATCH = 10
 """How many messages SQS takes or gives in one call."""
@@ -156,7 +153,7 @@ class Mailbox:
     # --- receiving
 
     def receive(self, seconds: float) -> list[Notice]:
-        """Wait up to ``seconds`` (at most ``LONG_POLL_SECONDS``) for notices.
+        """Wait up to ``seconds`` (at most ``queues.LONG_POLL_SECONDS``) for notices.
 
         They are acknowledged in the background, ``BATCH`` at a time or when nothing comes; one that is not comes again
         and is dropped.
@@ -169,7 +166,7 @@ class Mailbox:
             answer = self._sqs.receive_message(
                 QueueUrl=queue,
                 MaxNumberOfMessages=BATCH,
-                WaitTimeSeconds=min(LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
+                WaitTimeSeconds=min(queues.LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
             )
         messages = answer.get("Messages", [])
         self._handles += [message["ReceiptHandle"] for message in messages]

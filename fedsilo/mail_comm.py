@@ -13,8 +13,9 @@ from typing import Any
 from fedsilo import fedml_core  # noqa: F401  (before FedML)
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger import Ledger
-from fedsilo.mail import LONG_POLL_SECONDS, MODEL, Mailbox, Notice, Tensors
+from fedsilo.mail import MODEL, Mailbox, Notice, Tensors
 from fedsilo.names import AGGREGATOR, EVERYONE
+from fedsilo.queues import LONG_POLL_SECONDS
 from fedsilo.run import Run
 
 from fedml.core.distributed.communication.base_com_manager import BaseCommunicationManager
@@ -42,9 +43,8 @@ ROUND = "round_idx"
 SUMS = ("statistics", "evaluation")
 """Message parameters that hold ``learning.Sums``."""
 
-
 _ADDRESSING = ("msg_type", "sender", "receiver", ROUND)
-
+"""Message parameters that the mail's address and header say."""
 
 log = logging.getLogger(__name__)
 
@@ -73,9 +73,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         groups: dict[str, Tensors] = {name: params.pop(name) for name in SUMS if name in params}
         if model is not None:
             groups[MODEL] = model
-        fields = {
-            name: value for name, value in params.items() if name not in ("msg_type", "sender", "receiver", ROUND)
-        }
+        fields = {name: value for name, value in params.items() if name not in _ADDRESSING}
         with self._ledger.span("mail", params[ROUND]):
             self.mailbox.send(self._parties[message.get_receiver_id()], kind, params[ROUND], fields, groups)
 

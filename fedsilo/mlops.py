@@ -28,7 +28,7 @@ import torch
 from fedsilo import names, workload
 from fedsilo.defaults import ROUNDS
 from fedsilo.errors import FedsiloError, SpecError
-from fedsilo.learning import Aggregator, Sums, Trainer, refuse_unsupported
+from fedsilo.learning import Aggregator, Sums, Trainer, metrics_of, refuse_unsupported
 from fedsilo.settings import Settings
 from fedsilo.tracking import Tracker, parameters
 from fedsilo.workload import SiloData, Workload
@@ -121,7 +121,7 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
         """Record the metrics of the model that ``trained`` rounds have made."""
         if self._holdout is not None:
             totals = self._aggregator.test(self._holdout, self.args.device, self.args)
-        for name, value in self._aggregator.metrics(totals).items():
+        for name, value in metrics_of(self._aggregator, totals).items():
             self._tracker.log_metric(name, value, trained)
 
 

@@ -78,11 +78,10 @@ def run(command: list[str], key: str) -> int:
     assert child.stdout is not None  # noqa: S101  (PIPE)
     printer = threading.Thread(target=_print_masked, args=(child.stdout, key.encode()), daemon=True)
     printer.start()
-    with child.stdin as pipe:
+    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # it may have ended without reading it
         pipe.write(key.encode() + b"\n")
     code = child.wait()
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
+    _signal(child.pid, signal.SIGKILL)
     printer.join(END_SECONDS)
     return code
 
@@ -94,10 +93,15 @@ def _print_masked(source: IO[bytes], key: bytes) -> None:
 
 
 def _end(child: subprocess.Popen[bytes], number: int, frame: FrameType | None) -> None:
-    os.killpg(child.pid, number)
-    timer = threading.Timer(END_SECONDS, os.killpg, (child.pid, signal.SIGKILL))
+    _signal(child.pid, number)
+    timer = threading.Timer(END_SECONDS, _signal, (child.pid, signal.SIGKILL))
     timer.daemon = True
     timer.start()
+
+
+def _signal(group: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has ended
+        os.killpg(group, number)
 
 
 if __name__ == "__main__":

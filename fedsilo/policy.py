@@ -52,7 +52,13 @@ def check(run: Run, policy: Policy, at: datetime) -> list[str]:
             "nor secure aggregation, so the party takes part in no run; its owner may set it to false"
         )
     values = workload.hyperparameters(run.workload, run.hyperparameters)
+    known = workload.all_hyperparameters(policy.workloads)
     for name, bound in policy.hyperparameters.items():
+        if name not in known:
+            refusals.append(
+                f"policy.hyperparameters.{name}: no workload that the policy allows has such one, so the bound would "
+                f"bind nothing; they have {', '.join(sorted(known)) or 'none'}"
+            )
         if name in values and (allowed := _outside(values[name], bound)):
             refusals.append(f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}")
     return refusals

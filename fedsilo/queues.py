@@ -4,6 +4,9 @@ VISIBLE_AFTER = 60
 """Seconds for which a received message is hidden, so that it can be acknowledged; longer than a long poll. What a
 killed trainer held comes back soon."""
 
+LONG_POLL_SECONDS = 20
+"""SQS's longest wait for a message; a party that waits makes one call in this time."""
+
 RECEIVES = 5
 """How often a message is delivered before it counts as undeliverable: a trainer may be killed while it holds one."""
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from fedsilo import aws, names, workload
 from fedsilo.defaults import DEADLINE_SECONDS, JOIN_SECONDS, ROUNDS
@@ -41,13 +41,13 @@ class Run(BaseModel):
     workload: Annotated[str, Field(pattern=f"^{WORKLOAD_PATTERN}$")]
     silos: Annotated[list[Name], Field(min_length=1, max_length=1000)]
     rounds: Annotated[int, Field(ge=1, le=100_000)]
-    hyperparameters: dict[str, bool | int | float | str]
+    hyperparameters: dict[str, bool | int | FiniteFloat | str]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     quorum: Annotated[int, Field(ge=1)]
     """How many silos must have answered for a round to close at its deadline."""
-    deadline_seconds: Annotated[float, Field(gt=0, le=7 * 86400)]
+    deadline_seconds: Annotated[FiniteFloat, Field(gt=0, le=7 * 86400)]
     """How long a round may stay open. A silo that misses it is waited for again once it is back."""
-    join_seconds: Annotated[float, Field(gt=0, le=7 * 86400)]
+    join_seconds: Annotated[FiniteFloat, Field(gt=0, le=7 * 86400)]
     """How long the aggregator waits for silos before round 0, and a silo for the aggregator at any time."""
     created: AwareDatetime
 

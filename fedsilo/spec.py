@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from fedsilo import names
+from fedsilo import names, workload
 from fedsilo.errors import SpecError
 
 MAX_SILOS = 100
@@ -139,7 +139,9 @@ class Policy(_Model):
     workloads: tuple[str, ...] | None = None
     """Names of workloads. Default: every one in the party's image, which its owner chose and pinned."""
     hyperparameters: dict[str, Bound] = Field(default_factory=dict)
-    """Bounds by name of the hyperparameter. Default: none; a workload checks its own types."""
+    """Bounds by name of the hyperparameter. A workload that has no such one is not bound by it; where none of the
+    allowed ones has it, the name is a mistake: it is not valid here, and with an image of other workloads every run is
+    refused. Default: none; a workload checks its own types."""
     max_rounds: int = Field(default=1000, ge=1, le=100_000)
     """Rounds. Default 1000: far above what the examples need, and an end to a run nobody watches."""
     max_hours: float = Field(default=24, gt=0, le=24 * 28)
@@ -163,7 +165,8 @@ class Compute(_Model):
     gpu: int = Field(default=0, ge=0, le=8)
     """NVIDIA GPUs. Default 0; above 0 the cluster gets a GPU node pool that scales to zero between runs."""
     nodes: int = Field(default=1, ge=1, le=16)
-    """Trainers of this size that fit in the namespace's quota at once. Default 1: one run at a time."""
+    """Trainers of this size that fit in the namespace's quota at once. Default 1: a party's runs come one after the
+    other. More is room for what else its owner runs there."""
 
 
 class Access(_Model):
@@ -408,6 +411,7 @@ def _across(federation: Federation) -> Iterator[str]:
     yield from _addresses(parties)
     yield from _accounts(parties)
     yield from _ways_out(federation, parties)
+    yield from _bounds(parties)
 
 
 def _sizes(federation: Federation) -> Iterator[str]:
@@ -498,6 +502,22 @@ def _ways_out(federation: Federation, parties: list[tuple[str, Party]]) -> Itera
         registry = f".dkr.ecr.{region}.amazonaws.com/"
         if isolated and party.image and region and registry not in party.image:
             yield f"{where}.image: {party.image} should be in ECR in {region}: egress endpoints reach no other registry"
+
+
+def _bounds(parties: list[tuple[str, Party]]) -> Iterator[str]:
+    """Bounds that bind nothing. What workloads an image has that is not built from here is not known here."""
+    for where, party in parties:
+        raw = getattr(party, "policy", None)
+        if not isinstance(raw, dict) or party.image:
+            continue
+        policy = Policy.model_validate(raw)
+        if set(policy.workloads or ()) <= set(workload.available()):
+            known = workload.all_hyperparameters(policy.workloads)
+            for name in sorted(policy.hyperparameters.keys() - known):
+                yield _line(
+                    f"{where}.policy.hyperparameters.{name}: no workload that is allowed has such one; they have "
+                    f"{', '.join(sorted(known)) or 'none'}"
+                )
 
 
 def _zones(where: str, region: str, party: Party) -> Iterator[str]:

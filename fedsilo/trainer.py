@@ -6,7 +6,6 @@ started again, that status is no final one, and whoever starts trainers says so 
 """
 
 import logging
-import os
 import signal
 import sys
 from types import FrameType
@@ -16,7 +15,7 @@ from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.launcher import AGAIN, DONE, OVER
 from fedsilo.ledger import Ledger
 from fedsilo.run import fetch
-from fedsilo.settings import Settings
+from fedsilo.settings import Settings, log_level
 from fedsilo.words import RESTARTING
 
 log = logging.getLogger(__name__)
@@ -26,7 +25,9 @@ def main(run_id: str) -> int:
     """Take part in the run. Returns the exit code (``launcher.DONE``, ``AGAIN`` or ``OVER``)."""
     _log_to_stderr()
     ledger: Ledger | None = None
+    reason = ""
     try:
+        logging.getLogger("fedsilo").setLevel(log_level())
         settings = Settings.from_environment()
         run = fetch(settings, run_id)
         ledger = Ledger(settings, run)
@@ -35,25 +36,25 @@ def main(run_id: str) -> int:
             from fedsilo import part  # FedML and torch: seconds, and no reader of run.json needs them
         log.info("%s takes part in run %s", settings.party, run.run)
         part.take(settings, run, ledger)
+        state, code = "FINISHED", DONE
     except StoppedError as error:
         log.error("%s", error)
-        if ledger:
-            ledger.close(state="STOPPED", reason=str(error))
-        return AGAIN
+        state, reason, code = "STOPPED", str(error), AGAIN
+    except HubError as error:
+        log.error("%s", error)
+        state, reason, code = RESTARTING, str(error), AGAIN
     except FedsiloError as error:
         log.error("%s", error)
-        if ledger:
-            state = "REFUSED" if isinstance(error, RefusedError) else "FAILED"
-            ledger.close(state=RESTARTING if isinstance(error, HubError) else state, reason=str(error))
-        return AGAIN if isinstance(error, HubError) else OVER
+        state, reason, code = "REFUSED" if isinstance(error, RefusedError) else "FAILED", str(error), OVER
     except Exception as error:
         log.exception("a defect of fedsilo or of the workload")
-        if ledger:
-            ledger.close(state=RESTARTING, reason=scrub.line(f"defect: {type(error).__name__}: {error}"))
-        return AGAIN
-    ledger.close(state="FINISHED")
-    log.info("%s is done", settings.party)
-    return DONE
+        state, reason, code = RESTARTING, scrub.line(f"defect: {type(error).__name__}: {error}"), AGAIN
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # how it ended is known, and needs to be said
+    if ledger:
+        ledger.close(state=state, reason=scrub.reason(reason))
+    if code == DONE:
+        log.info("%s is done", settings.party)
+    return code
 
 
 def _stop(signum: int, frame: FrameType | None) -> None:
@@ -65,4 +66,4 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
     )
-    logging.getLogger("fedsilo").setLevel(os.environ.get("FEDSILO_LOG_LEVEL", "INFO"))
+    logging.getLogger("fedsilo").setLevel(logging.INFO)

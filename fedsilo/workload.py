@@ -8,9 +8,10 @@ knows a workload by name.
 import copy
 import importlib
 import importlib.resources
+import math
 import re
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -97,7 +98,7 @@ def hyperparameters(name: str, chosen: Mapping[str, str | Hyperparameter]) -> di
     """Every hyperparameter of the workload: its defaults, with those of ``chosen`` in their place.
 
     A text is converted to the type of the default. Raises ``SpecError`` naming every key the workload does not have
-    and every value that is not of its type.
+    and every value that is not of its type, or not finite.
     """
     defaults: dict[str, Hyperparameter] = configuration(name)["train_args"]
     values, problems = dict(defaults), []
@@ -115,6 +116,12 @@ def hyperparameters(name: str, chosen: Mapping[str, str | Hyperparameter]) -> di
     return values
 
 
+def all_hyperparameters(among: Collection[str] | None = None) -> set[str]:
+    """The names of all hyperparameters of the workloads that are installed, or of those of them in ``among``."""
+    installed = [name for name in available() if among is None or name in among]
+    return {key for name in installed for key in configuration(name)["train_args"]}
+
+
 def _convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
     if kind is bool:
         if isinstance(value, bool):
@@ -128,4 +135,7 @@ def _convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
         if value != int(value):
             raise ValueError(value)
         return int(value)
-    return cast(Hyperparameter, kind(value))
+    converted = kind(value)
+    if kind is float and not math.isfinite(converted):  # run.json, which is JSON, has no word for it
+        raise ValueError(value)
+    return cast(Hyperparameter, converted)

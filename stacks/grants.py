@@ -73,20 +73,25 @@ class Hub:
 
     @classmethod
     def of(cls, federation: Federation) -> "Hub":
+        """The federation's hub, which is where its aggregator is."""
         aggregator = federation.aggregator
         return cls(federation.name, aggregator.account or cdk.Aws.ACCOUNT_ID, aggregator.region)
 
     @property
     def bucket_name(self) -> str:
+        """The mail bucket."""
         return names.mail_bucket(self.federation, self.account, self.region)
 
     def mail(self, *patterns: str) -> list[str]:
+        """The objects of the mail bucket whose keys the patterns name."""
         return [names.bucket_arn(self.bucket_name, pattern) for pattern in patterns]
 
     def data_queue(self, party: str) -> str:
+        """The queue of the party's notices."""
         return names.queue_arn(names.data_queue(self.federation, party), self.account, self.region)
 
     def control_queue(self, party: str) -> str:
+        """The queue of requests to the party's agent."""
         return names.queue_arn(names.control_queue(self.federation, party), self.account, self.region)
 
     @property
@@ -204,6 +209,7 @@ def hub_key(hub: Hub) -> list[Grant]:
 
 
 def via_services(hub: Hub) -> list[str]:
+    """The services through which the hub's key may be used, as ``kms:ViaService`` names them."""
     return [f"{service}.{hub.region}.amazonaws.com" for service in ("s3", "sqs")]
 
 
@@ -239,13 +245,16 @@ def mlops_secret(secret: str, party: Party, account: str) -> Grant:
 
 
 def operator(hub: Hub) -> list[Grant]:
-    """What whoever runs the federation may do: begin runs, read the ledgers, send requests to the agents.
+    """What whoever runs the federation may do: begin runs, read the ledgers and the models that runs end with, send
+    requests to the agents. Mail is not the operator's to read, so of a silo's updates only the last one is, which it
+    publishes as its model.
 
     Listing is what tells an object that is not there from one that may not be read.
     """
+    ledgers = [of_party("*") for of_party in (_RUNS.status, _RUNS.metrics, _RUNS.log, _RUNS.model)]
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
     return [
-        Grant(_READ_OBJECT, hub.mail(f"{_RUNS.prefix}*", names.agent_key("*"))),
+        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, *ledgers, names.agent_key("*"))),
         Grant(("s3:PutObject",), hub.mail(_RUNS.run_json, f"{names.INDEX}*")),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
         _list(hub),

@@ -32,8 +32,11 @@ _WHAT_FAILURES_MEAN = [
 ]
 """All other failures count as one of the tries."""
 
-_KEEP_FINISHED_JOBS = 24 * 3600
+_KEEP_FINISHED_JOBS = 3600
 """Seconds that a finished Job stays, so that the agent, or a person, can still see how it ended."""
+
+_MOST_JOBS = 1000
+"""Jobs in the namespace, finished ones included: a run every four seconds for as long as they stay."""
 
 _POD_IDENTITY_AGENT = "169.254.170.23/32"
 _RESOLVER = "169.254.169.253/32"
@@ -84,6 +87,7 @@ def gpu_node_pool(compute: Compute) -> Manifest:
 
 
 def namespace() -> Manifest:
+    """The namespace of agent and trainers; only pods as Pod Security *restricted* wants them get in."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -103,7 +107,7 @@ def quota(compute: Compute) -> Manifest:
         "requests.memory": f"{memory:g}Gi",
         "limits.memory": f"{memory:g}Gi",
         "pods": str(compute.nodes + 2),
-        "count/jobs.batch": "50",
+        "count/jobs.batch": str(_MOST_JOBS),
     }
     if compute.gpu:
         hard["requests.nvidia.com/gpu"] = str(compute.gpu * compute.nodes)
@@ -111,6 +115,7 @@ def quota(compute: Compute) -> Manifest:
 
 
 def service_account(name: str) -> Manifest:
+    """An account for pods; whether one gets its token is said by the pod."""
     return _object("v1", "ServiceAccount", name, automountServiceAccountToken=False)
 
 
@@ -225,10 +230,8 @@ def _probe(sign: Sign, *, period: int) -> Manifest:
 
 
 def trainer(image: str, party: Party) -> Manifest:
-    """The template of every trainer: a CronJob that never runs of itself. The agent copies it, and so can a person:
-
-    ``kubectl create job --from=cronjob/trainer``.
-    """
+    """The template of every trainer: a CronJob that never runs of itself. The agent copies it and adds the run's id,
+    without which a trainer ends with a usage error."""
     container = {
         **_container("trainer", image, ["fedsilo", "trainer"]),
         "resources": _trainer_resources(party.compute),

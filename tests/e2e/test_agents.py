@@ -227,7 +227,7 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     began = agents.status(second, SILOS[0])["started"]
     assert began > agents.status(first, SILOS[0])["finished"]
     presence = agents.presence(AGGREGATOR)
-    assert presence.keys() == {"party", "version", "state", "run", "queued", "seen", "started", "launcher"}
+    assert presence.keys() == {"party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher"}
     assert presence["launcher"] == "local"
     agents.until_idle()
     assert f"takes part in run {second.run}" in agents.log(second, AGGREGATOR)

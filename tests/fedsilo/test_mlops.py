@@ -120,6 +120,15 @@ def test_hold_out_set_of_the_aggregators_own_is_what_it_evaluates_on() -> None:
     assert abs(correct - round(correct)) < 1e-6
 
 
+def test_metric_that_its_sums_do_not_determine_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    federation = Federation("heart_disease", ("cleveland",))
+    inner = federation.server.aggregator._aggregator
+    monkeypatch.setattr(inner, "metrics", lambda totals: {"Test:AUC": float("nan"), "Test:Loss": 0.5})
+    for round_idx in range(3):
+        federation.round(round_idx)
+    assert federation.tracker.metrics == {("Test:Loss", 1): 0.5}
+
+
 SETTINGS = Settings("heart", "hungary", 2, "111111111111", "us-east-1")
 
 

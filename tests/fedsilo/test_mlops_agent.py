@@ -65,6 +65,18 @@ def test_key_comes_as_input_and_is_masked_in_what_is_printed() -> None:
     assert done.stdout.splitlines() == [f"got {MASK}", f'in json: {{"k": "{MASK}"}}', "in sight: False"]
 
 
+def test_login_that_ends_before_it_reads_the_key_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for _ in range(5):
+            child = "import os, sys; os.close(0); print('broken'); sys.exit(9)"
+            assert mlops_agent.run([sys.executable, "-c", child], "k" * 2**20) == 9
+        signal.raise_signal(signal.SIGTERM)  # the child is gone
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capfd.readouterr().out.splitlines() == ["broken"] * 5
+
+
 @pytest.mark.parametrize("stubborn", [False, True])
 def test_agent_that_is_told_to_end_ends_with_what_it_started(tmp_path: Path, stubborn: bool) -> None:
     ready = tmp_path / "pid"

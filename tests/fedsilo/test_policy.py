@@ -47,7 +47,7 @@ def lr(value: Any) -> dict[str, Any]:
         (lr({"max": 0.1}), lr(0.2), "policy.hyperparameters.lr: 0.2 is not between -inf and 0.1", lr(0.1)),
         (lr({"min": 0.1}), {}, "policy.hyperparameters.lr: 0.01 is not between 0.1 and inf", lr(0.1)),
         (lr({"min": 0.1}), {"hyperparameters": {}}, "policy.hyperparameters.lr: 0.001 is not between", lr(0.1)),
-        (lr({"max": 0.1}), lr("nan"), "policy.hyperparameters.lr: nan is not between -inf and 0.1", lr("0.05")),
+        (lr({"max": 0.1}), lr("0.2"), "policy.hyperparameters.lr: 0.2 is not between -inf and 0.1", lr("0.05")),
         (lr({"any_of": [0.1, 1]}), lr(0.2), "policy.hyperparameters.lr: 0.2 is not one of 0.1, 1", lr(1.0)),
         (
             {"hyperparameters": {"client_optimizer": {"max": 1}}},
@@ -55,7 +55,19 @@ def lr(value: Any) -> dict[str, Any]:
             "policy.hyperparameters.client_optimizer: 'adam' is not between -inf and 1",
             None,
         ),
-        ({"hyperparameters": {"dropout": {"max": 0.1}}}, None, "", {}),
+        ({"hyperparameters": {"samples": {"max": 100}}}, None, "", {}),
+        (
+            {"hyperparameters": {"learning_rate": {"max": 0.1}}},
+            {},
+            "policy.hyperparameters.learning_rate: no workload that the policy allows has such one",
+            None,
+        ),
+        (
+            {"workloads": ["heart_disease"], "hyperparameters": {"samples": {"max": 100}}},
+            {},
+            "policy.hyperparameters.samples: no workload that the policy allows has such one",
+            None,
+        ),
     ],
 )
 def test_refusal_names_rule_value_and_bound(

@@ -53,6 +53,7 @@ def test_a_run_is_read_as_it_was_written() -> None:
         ({"silos": ["cleveland", "all"]}, "silos: aggregator and all are no silos"),
         ({"silos": ["cleveland", "../x"]}, "silos.1: "),
         ({"silos": ["cleveland", "hungary\n"]}, "silos.1: "),
+        ({"hyperparameters": {"lr": float("nan")}}, "hyperparameters.lr"),
         ({"run": "../../x"}, "run: "),
         ({"run": "heart-1\n"}, "run: "),
         ({"run": "x" * 41}, "run: "),
@@ -68,7 +69,7 @@ def test_a_run_is_read_as_it_was_written() -> None:
         ({"hyperparameters": {"lr": "fast"}}, "hyperparameters.lr: 'fast' is not of type float"),
         ({"hyperparameters": {"lr": [1]}}, "hyperparameters.lr"),
         ({"hyperparameters": {"image": "evil"}}, "hyperparameters.image: heart_disease has no such one"),
-        ({"hyperparameters": {"epochs": float("inf")}}, "hyperparameters.epochs: inf is not of type int"),
+        ({"hyperparameters": {"epochs": float("inf")}}, "hyperparameters.epochs"),
         ({"image": "evil"}, "image: "),
     ],
 )

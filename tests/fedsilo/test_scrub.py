@@ -1,5 +1,7 @@
 """What leaves the party in a trainer's log: neither secrets nor values of data; the rest stays readable."""
 
+import time
+
 import pytest
 
 from fedsilo import scrub
@@ -46,3 +48,62 @@ def test_secret_or_value_is_masked(line: str, secret: str) -> None:
 )
 def test_what_an_operator_needs_stays(line: str) -> None:
     assert scrub.text(line) == f"{line}\n"
+
+
+HOSTILE = [
+    "1",
+    "1e",
+    "1.",
+    "-1 ",
+    "1 2 3 x ",
+    "1\t",
+    ".",
+    "\t",
+    " ",
+    "'",
+    '"',
+    "\\'",
+    "'\\",
+    "A",
+    "aA1+",
+    "AKIA-",
+    "eyJ-",
+    "eyJaaaaaaaa.",
+    "secret-",
+    "secret ",
+    "api_key",
+    "token=",
+    "://a:",
+    "bearer ",
+    "basic ",
+    "X-Amz-Signature",
+    ' File "',
+]
+
+
+@pytest.mark.parametrize("repeated", HOSTILE)
+def test_no_line_keeps_the_agent_busy(repeated: str) -> None:
+    uncut = repeated * ((scrub.LONGEST_LINE - 60) // len(repeated))
+    tabs = "\t" * (scrub.LONGEST_LINE // 4)
+    for hostile in (repeated * (100_000 // len(repeated)), uncut, f"1{tabs}1{tabs}1{tabs}{repeated}"):
+        for start in ("", "x ", f"{OWN} ", OWN.replace("INFO", "ERROR")):
+            began = time.process_time()
+            masked = scrub.line(start + hostile)
+            scrub.reason(start + hostile)
+            assert time.process_time() - began < 0.5
+            assert len(masked) <= 2 * scrub.LONGEST_LINE
+
+
+def test_long_line_is_cut_and_shows_neither_half_a_secret_nor_half_a_quotation() -> None:
+    filler = "words " * (scrub.LONGEST_LINE // 6 - 3)
+    for tail in ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "'Smith, John, of Boston, Massachusetts'"):
+        masked = scrub.line(f"ValueError: {filler}{tail} {filler}")
+        assert masked.endswith(("…", "…]"))
+        assert "wJal" not in masked
+        assert "Smith" not in masked
+        assert len(masked) <= scrub.LONGEST_LINE + 10
+
+
+def test_reason_keeps_its_numbers_and_loses_what_it_quotes() -> None:
+    told = "line 9, column age: '63y' is not a number\nepochs: 0 should be 1 or more"
+    assert scrub.reason(told) == f"line 9, column age: {scrub.MASK} is not a number\nepochs: 0 should be 1 or more"

@@ -134,6 +134,11 @@ def test_silo_is_foreign_where_its_account_is_not_the_hubs() -> None:
         ("silos.0.compute.gpus", 1, "silos[0].compute.gpus: unknown key; known here: cpu, memory_gib, gpu, nodes"),
         ("silos.0.policy.min_silos", 3, "silos[0].policy.min_silos: 3 should be at most the 2 silos there are"),
         ("silos.0.policy.hours", {"start": 3, "end": 3}, "silos[0].policy.hours: should have an end that is not its"),
+        (
+            "silos.0.policy",
+            {"workloads": ["heart_disease"], "hyperparameters": {"learning_rate": {"max": 0.1}}},
+            "silos[0].policy.hyperparameters.learning_rate: no workload that is allowed has such one; they have batch",
+        ),
         ("silos.0.policy.hyperparameters", {"lr": {}}, "silos[0].policy.hyperparameters.lr: should have min, max or"),
         (
             "silos.0.policy.hyperparameters",
@@ -239,3 +244,11 @@ def test_whatever_a_field_holds_is_valid_or_a_problem_with_words(field: str, par
     except SpecError as error:
         reasons = str(error).splitlines()
     assert all(": " in reason for reason in reasons)
+
+
+@pytest.mark.parametrize("own", [{"image": f"111111111111.dkr.ecr.us-east-1.amazonaws.com/x@{DIGEST}"}, {}])
+def test_bound_may_be_of_a_workload_that_is_not_known_here(own: dict[str, Any]) -> None:
+    raw = two_silos()
+    policy = {"hyperparameters": {"dropout": {"max": 0.5}}} | ({} if own else {"workloads": ["heart_disease", "ours"]})
+    raw["silos"][0] |= {"policy": policy, **own}
+    assert "dropout" in spec.parse(raw).silos[0].policy.hyperparameters

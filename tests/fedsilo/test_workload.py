@@ -68,8 +68,12 @@ def test_a_value_takes_the_type_of_its_default(key: str, given_: Any, taken: Any
         ("lr", False, "float"),
         ("lr", 10**400, "float"),
         ("lr", "", "float"),
+        ("lr", "nan", "float"),
+        ("lr", "-inf", "float"),
+        ("lr", float("inf"), "float"),
+        ("lr", "1e999", "float"),
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_a_value_of_another_type_is_refused(key: str, value: Any, kind: str) -> None:
     with pytest.raises(SpecError) as caught:

@@ -22,6 +22,7 @@ from tests.stacks.resolve import ACCOUNT
 RUN = names.RunKeys("run-1")
 LISTED = f"{names.INDEX}8202000000000/run-1/heart_disease/4/50"
 OBJECT_ACTIONS = ("GetObject", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "DeleteObject", "PutObjectAcl")
+READ_BY_OPERATORS = ("run.json", "status.json", "metrics.jsonl", "log.txt", "model.safetensors")
 WRITES = ("PutObject", "PutObjectTagging", "AbortMultipartUpload")
 QUEUE_ACTIONS = (
     "SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueUrl", "GetQueueAttributes",
@@ -144,7 +145,7 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
     _, _, *rest = key.split("/")
     own = rest[0] == who.party.name
     if who.role == "operator":
-        return read or (action == "PutObject" and rest == ["run.json"])
+        return (read and rest[-1] in READ_BY_OPERATORS) or (action == "PutObject" and rest == ["run.json"])
     if rest == ["run.json"]:
         return read
     if who.role == "agent":

@@ -109,7 +109,9 @@ def test_trainer_is_a_template_that_never_runs_of_itself(synthesized: Synthesize
         job = spec["jobTemplate"]["spec"]
         assert spec["suspend"] is True
         assert job["activeDeadlineSeconds"] == party.policy.max_hours * 3600
-        assert job["ttlSecondsAfterFinished"] > 0
+        a_run_a_minute = job["ttlSecondsAfterFinished"] / 60
+        quota = objects(synthesized, party, "ResourceQuota")["fedsilo"]["spec"]["hard"]
+        assert 0 < a_run_a_minute < int(quota["count/jobs.batch"])
         (container,) = job["template"]["spec"]["containers"]
         assert container["command"] == ["fedsilo", "trainer"]
 
@@ -129,7 +131,7 @@ def test_trainer_gets_what_the_spec_says_and_the_quota_has_room_for_it(everythin
         "limits.memory": "32.25Gi",
         "requests.nvidia.com/gpu": "2",
         "pods": "4",
-        "count/jobs.batch": "50",
+        "count/jobs.batch": "1000",
     }
 
 
