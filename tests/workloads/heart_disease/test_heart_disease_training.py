@@ -146,16 +146,16 @@ def test_the_evaluation_is_that_of_the_test_set(arguments: Arguments) -> None:
 
 @pytest.mark.parametrize("side", [heart_disease.trainer, heart_disease.aggregator])
 def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments, side: Callable[..., Any]) -> None:
-    chosen = {"epochs": 0, "batch_size": -1, "client_optimizer": "lion", "lr": float("nan"), "mu": -0.1}
-    args = arguments("heart_disease", weight_decay=float("inf"), **chosen)
+    chosen = {"epochs": 0, "batch_size": -1, "client_optimizer": "lion", "lr": -0.5, "mu": -0.1}
+    args = arguments("heart_disease", weight_decay=-1.0, **chosen)
     with pytest.raises(SpecError) as error:
         side(heart_disease.model(args), args)
     assert str(error.value).splitlines() == [
         "hyperparameters.epochs: 0 is not at least 1",
         "hyperparameters.batch_size: -1 is not at least 1",
         "hyperparameters.client_optimizer: 'lion' is not adam or sgd",
-        "hyperparameters.lr: nan is not above 0",
-        "hyperparameters.weight_decay: inf is not 0 or above",
+        "hyperparameters.lr: -0.5 is not above 0",
+        "hyperparameters.weight_decay: -1.0 is not 0 or above",
         "hyperparameters.mu: -0.1 is not 0 or above",
     ]
 

@@ -52,7 +52,7 @@ def test_it_learns_and_repeats_itself() -> None:
     "odd",
     [
         {"parameters": 20, "samples": 0, "epochs": 0, "batch_size": 0, "holdout": -1, "lr": 0.0},
-        {"parameters": 10**12, "samples": 10**9, "epochs": 10**9, "batch_size": 10**9, "holdout": 10**9, "lr": 1e999},
+        {"parameters": 10**12, "samples": 10**9, "epochs": 10**9, "batch_size": 10**9, "holdout": 10**9, "lr": -1.0},
     ],
     ids=["too little", "more than memory holds"],
 )
