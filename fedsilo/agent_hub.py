@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -145,9 +146,8 @@ class AgentHub:
                 Bucket=self._settings.bucket, Key=key, Body=text.encode(errors="replace"), ContentType=kind
             )
 
-    def _explained(self, doing: str) -> Any:
-        hub = names.stack(self._settings.federation, "hub")
-        return aws.explained(self._role, doing, f"stack {hub} is deployed in {self._settings.hub_region}")
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        return aws.explained_at_hub(self._role, doing, self._settings.federation, self._settings.hub_region)
 
 
 def _run_of(notice: str) -> str:

@@ -6,7 +6,7 @@ Every call is bounded: ``CONNECT_SECONDS`` to connect, ``READ_SECONDS`` for each
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -24,6 +24,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from fedsilo import names
 from fedsilo.errors import AccessError, HubError
 
 if TYPE_CHECKING:
@@ -72,6 +73,11 @@ def sqs(region: str, attempts: int = ATTEMPTS) -> "SQSClient":
 def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
     """A client of STS, with the limits."""
     return boto3.client("sts", region_name=region, config=config(attempts))
+
+
+def explained_at_hub(who: str, doing: str, federation: str, region: str) -> AbstractContextManager[None]:
+    """As ``explained``, where what is asked for belongs to the federation's hub in ``region``."""
+    return explained(who, doing, f"stack {names.stack(federation, 'hub')} is deployed in {region}")
 
 
 @contextmanager

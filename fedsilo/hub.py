@@ -109,8 +109,7 @@ class Hub:
             return self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
-        stack = names.stack(self.federation.name, "hub")
-        return aws.explained(WHO, doing, f"stack {stack} is deployed in {self.federation.aggregator.region}")
+        return aws.explained_at_hub(WHO, doing, self.federation.name, self.federation.aggregator.region)
 
 
 def account(federation: Federation) -> str:

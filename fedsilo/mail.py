@@ -16,7 +16,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -369,9 +369,8 @@ class Mailbox:
                 )["QueueUrl"]
         return self._queues[party]
 
-    def _explained(self, doing: str) -> Any:
-        hub = f"{self.settings.federation}-hub"
-        return aws.explained(self.settings.role, doing, f"stack {hub} is deployed in {self.settings.hub_region}")
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        return aws.explained_at_hub(self.settings.role, doing, self.settings.federation, self.settings.hub_region)
 
 
 def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:

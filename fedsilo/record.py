@@ -98,7 +98,7 @@ class Reader:
         self.bucket = names.mail_bucket(federation, account, region)
         self._federation, self._who = federation, who
         self._s3 = aws.s3(region, attempts)
-        self._missing = f"stack {names.stack(federation, 'hub')} is deployed in {region}"
+        self._region = region
 
     # --- runs
 
@@ -277,7 +277,7 @@ class Reader:
         return any(entry["Key"] == key for entry in found.get("Contents", []))
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.explained(self._who, doing, self._missing)
+        return aws.explained_at_hub(self._who, doing, self._federation, self._region)
 
     def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
