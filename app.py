@@ -5,7 +5,7 @@ import sys
 
 import aws_cdk as cdk
 
-from fedsilo import spec
+from fedsilo.config import federation as spec
 from fedsilo.errors import SpecError
 from stacks.base import FLAGS
 from stacks.cluster import ClusterStack

@@ -19,8 +19,8 @@ import torch
 
 from bench.measure import peak_bytes
 from bench.task import Task, parser
-from fedsilo.learning import Aggregator, Sums, Trainer
-from fedsilo.workload import SiloData
+from fedsilo.workload.base import Aggregator, Sums, Trainer
+from fedsilo.workload.registry import SiloData
 
 Silo = tuple[Trainer, SiloData, Namespace]
 

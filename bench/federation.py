@@ -20,11 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.task import Task, parser
-from fedsilo import embedded, emulator, names, spec
+from fedsilo import names
 from fedsilo.aws import s3
-from fedsilo.record import Reader
-from fedsilo.run import Run
-from tests.trainers import Trainer, stop
+from fedsilo.config import federation as spec
+from fedsilo.config.run import Run
+from fedsilo.ledger.reader import Reader
+from fedsilo.local import emulator
+from fedsilo.local import federation as embedded
+from tests.support.trainers import Trainer, stop
 
 WARM_UP_SECONDS = 6.0
 """What is left out after round 0 opened: meanwhile the parties import the SageMaker SDK."""
@@ -155,7 +158,7 @@ class Federation:
         for party in parties:
             settings = embedded.settings(self.described, party)
             log = self._folder / f"{party}.log"
-            self.trainers[party] = Trainer(settings, self.run.run, self._aws.endpoint, log, self._folder)
+            self.trainers[party] = Trainer(settings, self.run.id, self._aws.endpoint, log, self._folder)
 
     def round(self) -> int:
         """The round that is open."""

@@ -4,8 +4,8 @@ from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fedsilo import workload
-from fedsilo.workload import Workload
+from fedsilo.workload import registry as workload
+from fedsilo.workload.registry import Workload
 
 HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
 

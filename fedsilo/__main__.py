@@ -1,5 +1,5 @@
 """``python -m fedsilo`` is the ``fedsilo`` command."""
 
-from fedsilo.cli import main
+from fedsilo.cli.main import main
 
 main()

@@ -75,13 +75,13 @@ def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
     return boto3.client("sts", region_name=region, config=config(attempts))
 
 
-def explained_at_hub(who: str, doing: str, federation: str, region: str) -> AbstractContextManager[None]:
-    """As ``explained``, where what is asked for belongs to the federation's hub in ``region``."""
-    return explained(who, doing, f"stack {names.stack(federation, 'hub')} is deployed in {region}")
+def translate_hub_errors(who: str, doing: str, federation: str, region: str) -> AbstractContextManager[None]:
+    """As ``translate_errors``, where what is asked for belongs to the federation's hub in ``region``."""
+    return translate_errors(who, doing, f"stack {names.stack(federation, 'hub')} is deployed in {region}")
 
 
 @contextmanager
-def explained(who: str, doing: str, missing: str) -> Iterator[None]:
+def translate_errors(who: str, doing: str, missing: str) -> Iterator[None]:
     """Turn AWS's errors inside the block into ours.
 
     ``who`` acts, ``doing`` says what is asked of which resource, ``missing`` what to do if the resource is not there.

@@ -5,9 +5,6 @@ CDK tokens, so the functions only format. Lengths: a federation's and a party's 
 every name below stays inside AWS's limits (S3 bucket 63, SQS queue 80, IAM role 64).
 """
 
-import re
-from dataclasses import dataclass
-
 AGGREGATOR = "aggregator"
 """The aggregator's party name; no silo may have it."""
 
@@ -17,12 +14,6 @@ EVERYONE = "all"
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 """A federation's or a party's name: 2 to 20 of a-z, 0-9 and hyphen, starting with a letter."""
 
-RUN_PATTERN = r"[a-z0-9][a-z0-9-]{2,38}[a-z0-9]"
-"""A run's id: 4 to 40 of a-z, 0-9 and hyphen (it is part of object keys, Job names and SageMaker run names)."""
-
-
-MAIL_TAG = ("expire", "mail")
-"""Key and value of the object tag by which a mail expires; ledgers and models carry none, and stay."""
 
 FEDERATION_TAG = "fedsilo:federation"
 """The tag that every resource of a federation carries; policies that admit many queues test it."""
@@ -30,8 +21,6 @@ FEDERATION_TAG = "fedsilo:federation"
 PARTY_TAG = "fedsilo:party"
 """The tag that every resource of a party carries, the party's queues in the hub included."""
 
-INDEX = "index/"
-"""The prefix in the mail bucket below which each run has a key that tells what a list of runs shows."""
 
 NAMESPACE = "fedsilo"
 """The Kubernetes namespace of the agent and the trainers."""
@@ -45,11 +34,6 @@ TRAINER = "trainer"
 
 MLOPS_SECRET_VARIABLE = "FEDSILO_MLOPS_SECRET"  # noqa: S105 - the name of a variable
 """The environment variable of FedML's agent with the name of the secret that holds its API key."""
-
-
-def is_run(text: str) -> bool:
-    """Whether the text can be a run's id."""
-    return re.fullmatch(RUN_PATTERN, text) is not None
 
 
 def stack(federation: str, *parts: str) -> str:
@@ -126,11 +110,6 @@ def secret_arn(secret: str, account: str, region: str) -> str:
     return f"arn:aws:secretsmanager:{region}:{account}:secret:{secret}-??????"
 
 
-def agent_key(party: str) -> str:
-    """The object in the mail bucket in which a party's agent says that it is there, and what it does."""
-    return f"agents/{party}.json"
-
-
 def bucket_arn(bucket: str, key: str | None = None) -> str:
     """The ARN of a bucket, or of the objects that ``key`` (a pattern) names in it."""
     return f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
@@ -156,66 +135,3 @@ def experiment_arns(experiment: str, account: str, region: str) -> list[str]:
             f"experiment-trial-component/{experiment}-*",
         )
     ]
-
-
-@dataclass(frozen=True)
-class RunKeys:
-    """The object keys of one run in the mail bucket; of the run ``*``, the patterns that policies are written in."""
-
-    run: str
-
-    @property
-    def prefix(self) -> str:
-        return f"runs/{self.run}/"
-
-    @property
-    def run_json(self) -> str:
-        return f"{self.prefix}run.json"
-
-    def party(self, party: str) -> str:
-        """The only prefix of the run below which ``party`` may write."""
-        return f"{self.prefix}{party}/"
-
-    def status(self, party: str) -> str:
-        return f"{self.party(party)}status.json"
-
-    def metrics(self, party: str) -> str:
-        return f"{self.party(party)}metrics.jsonl"
-
-    def log(self, party: str) -> str:
-        return f"{self.party(party)}log.txt"
-
-    def model(self, party: str) -> str:
-        return f"{self.party(party)}model.safetensors"
-
-    def outbox(self, sender: str, receiver: str) -> str:
-        return f"{self.party(sender)}outbox/{receiver}/"
-
-    def mail(self, sender: str, receiver: str, seq: int, kind: str) -> str:
-        return f"{self.outbox(sender, receiver)}{seq:06d}-{kind}.safetensors"
-
-    def broadcast(self, round_idx: int) -> str:
-        """The global model that opens round ``round_idx``: one object for all silos, and the checkpoint."""
-        return f"{self.outbox(AGGREGATOR, EVERYONE)}{round_idx:06d}.safetensors"
-
-
-_MAIL_KEY = re.compile(
-    rf"runs/(?P<run>{RUN_PATTERN})/(?P<sender>{NAME_PATTERN})/outbox/(?P<receiver>{NAME_PATTERN})/"
-    r"(?P<seq>[0-9]{6})(-(?P<kind>[a-z]+))?\.safetensors"
-)
-
-
-@dataclass(frozen=True)
-class MailAddress:
-    """What a mail's key says of it. The sender is the prefix the object lies in, never what a message claims."""
-
-    run: str
-    sender: str
-    receiver: str
-    seq: int
-
-    @classmethod
-    def parse(cls, key: str) -> "MailAddress | None":
-        """The address in ``key``, or None where the key is not one of a mail."""
-        found = _MAIL_KEY.fullmatch(key)
-        return cls(found["run"], found["sender"], found["receiver"], int(found["seq"])) if found else None

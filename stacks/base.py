@@ -5,7 +5,7 @@ from aws_cdk import aws_eks_v2 as eks
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.spec import Federation, Party
+from fedsilo.config.federation import Federation, Party
 from stacks.manifests import Manifest
 
 # Here and not in cdk.json, so that `python app.py` gives the templates that `cdk synth` gives.

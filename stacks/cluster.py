@@ -10,7 +10,7 @@ from aws_cdk.lambda_layer_kubectl_v36 import KubectlV36Layer
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.spec import SERVICE_CIDR, Federation, Party
+from fedsilo.config.federation import SERVICE_CIDR, Federation, Party
 from stacks import manifests
 from stacks.acknowledge import AWS_MANAGED, acknowledge
 from stacks.addons import BLUEPRINT

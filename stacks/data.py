@@ -6,7 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.spec import Federation, Party
+from fedsilo.config.federation import Federation, Party
 from stacks.acknowledge import acknowledge
 from stacks.base import PartyStack
 

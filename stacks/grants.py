@@ -12,10 +12,11 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.spec import Federation, Party, Silo
+from fedsilo.config.federation import Federation, Party, Silo
+from fedsilo.keys import INDEX, RunKeys, agent_key
 from stacks.acknowledge import acknowledge
 
-_RUNS = names.RunKeys("*")
+_RUNS = RunKeys("*")
 _READ_OBJECT = ("s3:GetObject",)
 _WRITE_OBJECT = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload")
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
@@ -129,7 +130,7 @@ def admitted_to_all(hub: Hub) -> list[Grant]:
     """
     read, _ = broadcasts(hub)
     everyones = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
-    return [read, _list(hub, everyones, _RUNS.run_json, names.agent_key("*"))]
+    return [read, _list(hub, everyones, _RUNS.run_json, agent_key("*"))]
 
 
 def admitted(hub: Hub, party: Party) -> list[Grant]:
@@ -170,12 +171,12 @@ def agents_mail(hub: Hub, party: Party) -> list[Grant]:
 
 def sign_of_life(hub: Hub, party: Party) -> Grant:
     """Saying that the party's agent is there, and reading what it said last."""
-    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(names.agent_key(party.name)))
+    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(agent_key(party.name)))
 
 
 def lists(hub: Hub) -> Grant:
     """What every agent may list: which runs and agents there are."""
-    return _list(hub, _RUNS.run_json, names.agent_key("*"))
+    return _list(hub, _RUNS.run_json, agent_key("*"))
 
 
 def notices(hub: Hub, party: Party) -> list[Grant]:
@@ -254,8 +255,8 @@ def operator(hub: Hub) -> list[Grant]:
     ledgers = [of_party("*") for of_party in (_RUNS.status, _RUNS.metrics, _RUNS.log, _RUNS.model)]
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
     return [
-        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, *ledgers, names.agent_key("*"))),
-        Grant(("s3:PutObject",), hub.mail(_RUNS.run_json, f"{names.INDEX}*")),
+        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, *ledgers, agent_key("*"))),
+        Grant(("s3:PutObject",), hub.mail(_RUNS.run_json, f"{INDEX}*")),
         Grant(("s3:PutObject",), hub.mail(f"{_RUNS.party('*')}*"), effect=iam.Effect.DENY),
         _list(hub),
         Grant(("sqs:SendMessage",), [hub.control_queue("*")], hub.own_queues, why=_ALL_QUEUES),

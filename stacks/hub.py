@@ -13,8 +13,9 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from fedsilo import names, queues
-from fedsilo.spec import Federation, Party, Silo
+from fedsilo import names, queue_settings
+from fedsilo.config.federation import Federation, Party, Silo
+from fedsilo.keys import MAIL_TAG
 from stacks import grants
 from stacks.acknowledge import acknowledge
 from stacks.base import PartyStack
@@ -103,7 +104,7 @@ class HubStack(PartyStack):
             lifecycle_rules=[
                 s3.LifecycleRule(
                     id="mail-expires",
-                    tag_filters=dict([names.MAIL_TAG]),
+                    tag_filters=dict([MAIL_TAG]),
                     expiration=cdk.Duration.days(_MAIL_DAYS),
                 ),
                 s3.LifecycleRule(
@@ -171,9 +172,11 @@ class HubStack(PartyStack):
             fifo=True,
             encryption=sqs.QueueEncryption.KMS,
             encryption_master_key=self._key,
-            retention_period=cdk.Duration.seconds(queues.KEPT),
-            visibility_timeout=cdk.Duration.seconds(queues.VISIBLE_AFTER),
-            dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=queues.RECEIVES) if dead else None,
+            retention_period=cdk.Duration.seconds(queue_settings.RETENTION_SECONDS),
+            visibility_timeout=cdk.Duration.seconds(queue_settings.VISIBILITY_TIMEOUT_SECONDS),
+            dead_letter_queue=sqs.DeadLetterQueue(queue=dead, max_receive_count=queue_settings.MAX_RECEIVE_COUNT)
+            if dead
+            else None,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
 

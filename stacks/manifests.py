@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedsilo import names
-from fedsilo.alive import Sign
-from fedsilo.launcher import OVER, RETRIES
-from fedsilo.spec import SERVICE_CIDR, Compute, Party
+from fedsilo.agent.health import Sign
+from fedsilo.agent.launcher import RETRIES
+from fedsilo.config.federation import SERVICE_CIDR, Compute, Party
+from fedsilo.states import TrainerExit
 
 Manifest = dict[str, Any]
 
@@ -25,7 +26,7 @@ _WHAT_FAILURES_MEAN = [
     # Another try would end the same way.
     {
         "action": "FailJob",
-        "onExitCodes": {"containerName": names.TRAINER, "operator": "In", "values": [OVER]},
+        "onExitCodes": {"containerName": names.TRAINER, "operator": "In", "values": [TrainerExit.FATAL.value]},
     },
     # Evicted or preempted, or its node was drained: no fault of the trainer's.
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
@@ -199,7 +200,7 @@ def agent(image: str) -> Manifest:
 def mlops_agent(image: str, party: Party, secret: str) -> Manifest:
     """The Deployment of FedML's own agent, which trains in its pod, so the pod has a trainer's size all the time."""
     container = {
-        **_container(names.AGENT, image, ["python", "-m", "fedsilo.mlops_agent"]),
+        **_container(names.AGENT, image, ["python", "-m", "fedsilo.mlops.agent"]),
         "resources": _trainer_resources(party.compute),
         "workingDir": _HOME,
     }

@@ -12,7 +12,7 @@ from aws_cdk import aws_route53resolver as resolver
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.spec import Federation, Party
+from fedsilo.config.federation import Federation, Party
 from stacks import grants
 from stacks.acknowledge import acknowledge
 from stacks.base import PartyStack

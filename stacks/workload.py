@@ -9,7 +9,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.spec import Federation, Party
+from fedsilo.config.federation import Federation, Party
 from stacks import grants, manifests
 from stacks.addons import pod_role
 from stacks.base import PartyStack

@@ -5,8 +5,10 @@ from collections.abc import Iterator
 
 import pytest
 
-import fedsilo.fedml_core  # noqa: F401  (before anything imports FedML)
-from fedsilo import emulator
+import fedsilo.fedml_shim  # noqa: F401  (before anything imports FedML)
+from fedsilo.local import emulator
+
+pytest_plugins = ["tests.support.hub"]
 
 
 @pytest.fixture(scope="session")

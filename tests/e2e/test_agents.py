@@ -18,12 +18,16 @@ from typing import Any
 
 import pytest
 
-from fedsilo import aws, control, embedded, emulator, names
-from fedsilo.local_launcher import LocalLauncher
-from fedsilo.record import Reader
-from fedsilo.run import Run
-from tests.federations import HOSPITALS, described, written
-from tests.zygote import Zygote
+from fedsilo import aws, names
+from fedsilo.agent.local import LocalLauncher
+from fedsilo.config.run import Run
+from fedsilo.keys import agent_key
+from fedsilo.ledger.reader import Reader
+from fedsilo.local import emulator
+from fedsilo.local import federation as embedded
+from fedsilo.messaging import control
+from tests.support.federations import HOSPITALS, described, written
+from tests.support.zygote import Zygote
 
 WAIT_SECONDS = 60.0
 AGGREGATOR = names.AGGREGATOR
@@ -66,7 +70,10 @@ class Agents:
         }
         with (self.folder / f"{party}.log").open("ab") as log:
             self.processes[party] = subprocess.Popen(
-                [sys.executable, "-m", "tests.agent_process"], env=environment, stderr=log, start_new_session=True
+                [sys.executable, "-m", "tests.support.agent_process"],
+                env=environment,
+                stderr=log,
+                start_new_session=True,
             )
 
     # --- the operator
@@ -93,7 +100,7 @@ class Agents:
 
     def ask(self, action: str, run: Run, *parties: str, sha256: str | None = None) -> None:
         digest = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
-        values = {"action": action, "run": run.run, "sha256": sha256 or digest, "requested": datetime.now(UTC)}
+        values = {"action": action, "run": run.id, "sha256": sha256 or digest, "requested": datetime.now(UTC)}
         for party in parties or PARTIES:
             control.send(self.sqs, self.queue(names.control_queue, party), control.Request.model_validate(values))
 
@@ -111,7 +118,7 @@ class Agents:
         return {party: self.status(run, party).get("state", "") for party in PARTIES}
 
     def presence(self, party: str) -> dict[str, Any]:
-        key = names.agent_key(party)
+        key = agent_key(party)
         if not self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("Contents"):
             return {}
         found: dict[str, Any] = json.loads(self.s3.get_object(Bucket=self.bucket, Key=key)["Body"].read())
@@ -141,7 +148,7 @@ class Agents:
 
     def trainer(self, run: Run, party: str) -> int:
         """The pid of the party's trainer: the fork itself."""
-        path = self.folder / party / "runs" / run.run / "tmp" / "fork"
+        path = self.folder / party / "runs" / run.id / "tmp" / "fork"
         self.until(path.exists, f"{party}'s trainer")
         return int(path.read_text())
 
@@ -217,10 +224,10 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     agents.ask("start", first)
     agents.hold(first, SILOS[0])
     agents.ask("start", second)
-    agents.until(lambda: agents.presence(SILOS[0]).get("queued") == [second.run], "the second to be queued")
-    assert agents.presence(SILOS[0])["run"] == first.run
+    agents.until(lambda: agents.presence(SILOS[0]).get("queued") == [second.id], "the second to be queued")
+    assert agents.presence(SILOS[0])["run"] == first.id
     assert agents.status(second, SILOS[0])["state"] == "QUEUED"
-    assert agents.status(second, SILOS[0])["reason"] == f"waits for {first.run}"
+    assert agents.status(second, SILOS[0])["reason"] == f"waits for {first.id}"
     agents.go_on(first, SILOS[0])
     agents.until_states(first, "FINISHED")
     agents.until_states(second, "FINISHED")
@@ -230,7 +237,7 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     assert presence.keys() == {"party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher"}
     assert presence["launcher"] == "local"
     agents.until_idle()
-    assert f"takes part in run {second.run}" in agents.log(second, AGGREGATOR)
+    assert f"takes part in run {second.id}" in agents.log(second, AGGREGATOR)
 
 
 def test_policy_refuses_with_rule_value_and_bound(agents: Agents) -> None:
@@ -241,7 +248,7 @@ def test_policy_refuses_with_rule_value_and_bound(agents: Agents) -> None:
     assert rounds == "policy.max_rounds: 20000 rounds are more than 10000"
     assert rate == "policy.hyperparameters.lr: 0.5 is not between -inf and 0.1"
     agents.until_idle()
-    assert not (agents.folder / SILOS[0] / "runs" / run.run).exists()
+    assert not (agents.folder / SILOS[0] / "runs" / run.id).exists()
 
 
 def test_a_run_ends_at_once_where_a_refusal_leaves_no_quorum(agents: Agents) -> None:
@@ -281,12 +288,12 @@ def test_agent_killed_in_mid_run_finds_its_trainer_again(agents: Agents) -> None
     agents.ask("start", run)
     agents.ask("start", waiting)
     trainer = agents.hold(run, SILOS[0])
-    agents.until(lambda: agents.presence(SILOS[0])["queued"] == [waiting.run], "the second to be queued")
+    agents.until(lambda: agents.presence(SILOS[0])["queued"] == [waiting.id], "the second to be queued")
     agents.processes[SILOS[0]].send_signal(signal.SIGKILL)
     agents.processes[SILOS[0]].wait()
     agents.start_agent(SILOS[0])
     agents.until(lambda: agents.said(SILOS[0])[-1]["message"].startswith("goes on with"), "the agent to be back")
-    assert agents.said(SILOS[0])[-1]["message"] == f"goes on with {run.run}, queued ['{waiting.run}']"
+    assert agents.said(SILOS[0])[-1]["message"] == f"goes on with {run.id}, queued ['{waiting.id}']"
     assert agents.trainer(run, SILOS[0]) == trainer
     agents.go_on(run, SILOS[0])
     agents.until_states(run, "FINISHED")
@@ -321,7 +328,7 @@ def test_trainer_that_keeps_dying_is_given_up_with_the_reason(agents: Agents) ->
                 killed.add(pid)
         return agents.states(run)[SILOS[0]] == "FAILED"
 
-    fork = agents.folder / SILOS[0] / "runs" / run.run / "tmp" / "fork"
+    fork = agents.folder / SILOS[0] / "runs" / run.id / "tmp" / "fork"
     agents.until(fork.exists, "the trainer")
     agents.until(kill, "the agent to give up")
     assert len(killed) == 4
@@ -371,13 +378,13 @@ def test_requests_that_make_no_sense_are_answered_or_dropped(agents: Agents) -> 
     agents.until_states(wrong, {silo: "REFUSED"})
     assert "and the request says 0000000000000000" in agents.status(wrong, silo)["reason"]
     agents.until_states(missing, {silo: "REFUSED"})
-    assert agents.status(missing, silo)["reason"].startswith(f"there is no run {missing.run} in this federation")
+    assert agents.status(missing, silo)["reason"].startswith(f"there is no run {missing.id} in this federation")
     agents.ask("start", twice)
     agents.until_states(twice, "FINISHED")
     agents.until_idle()
     body = agents.status(twice, silo)
     digest = hashlib.sha256(twice.model_dump_json().encode()).hexdigest()
-    again = {"action": "start", "run": twice.run, "sha256": digest, "requested": "2026-11-22T00:00:00Z"}
+    again = {"action": "start", "run": twice.id, "sha256": digest, "requested": "2026-11-22T00:00:00Z"}
     agents.say(silo, json.dumps(again))
     agents.until(lambda: "asked for before" in agents.said(silo)[-1]["message"], "the agent to have read it")
     agents.until_idle()

@@ -253,7 +253,7 @@ def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(sta
         lambda: "hungary: the trainer was killed by signal 9; it is started again; its last lines:\n" in demo.text,
         "the obituary",
     )
-    assert re.search(r"its last lines:\n    .* INFO fedsilo.trainer: hungary takes part in run", demo.text)
+    assert re.search(r"its last lines:\n    .* INFO fedsilo.training.trainer: hungary takes part in run", demo.text)
     os.kill(demo.python("agent cleveland"), signal.SIGKILL)
     demo.until(lambda: "the agent of cleveland had ended, and is started again" in demo.text, "the agent's return")
     reached = rounds(demo)

@@ -25,9 +25,10 @@ import kubernetes_validate
 import pytest
 import requests
 
-from fedsilo import names, spec
+from fedsilo import names
+from fedsilo.config import federation as spec
 from stacks.cluster import KUBERNETES
-from tests.e2e import moto_plugin
+from tests.support import cdk_moto
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(580)]
 
@@ -85,9 +86,9 @@ def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
         port = probe.getsockname()[1]
     log, records = directory / "moto.log", directory / "records"
     server = subprocess.Popen(
-        [sys.executable, "-c", "from tests.e2e import moto_plugin as m; m.run()", "-H", "127.0.0.1", "-p", str(port)],
+        [sys.executable, "-c", "from tests.support import cdk_moto as m; m.run()", "-H", "127.0.0.1", "-p", str(port)],
         cwd=ROOT,
-        env={**os.environ, moto_plugin.RECORDS: str(records)},
+        env={**os.environ, cdk_moto.RECORDS: str(records)},
         stdout=log.open("w"),
         stderr=subprocess.STDOUT,
     )

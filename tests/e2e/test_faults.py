@@ -12,10 +12,11 @@ import torch
 from safetensors.torch import save
 
 from fedsilo import aws, names
-from fedsilo.launcher import OVER
-from fedsilo.mail import Mailbox, Notice
-from tests.faulty_proxy import FaultyProxy
-from tests.federations import HOSPITALS, RunningFederation, assert_same_model
+from fedsilo.keys import MailAddress, RunKeys
+from fedsilo.messaging.mailbox import Mailbox, Notice
+from fedsilo.states import TrainerExit
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.federations import HOSPITALS, RunningFederation, assert_same_model
 
 AGGREGATOR = names.AGGREGATOR
 FIRST, SECOND = HOSPITALS[:2]
@@ -88,7 +89,9 @@ def test_without_a_quorum_the_run_says_why_it_ends(make: Make) -> None:
     federation = make(deadline_seconds=2.0)
     federation.start_holding(SECOND)
     federation.trainers[SECOND].kill()
-    assert federation.wait(AGGREGATOR, FIRST) == {AGGREGATOR: OVER, FIRST: OVER}, federation.logs()
+    assert federation.wait(AGGREGATOR, FIRST) == {AGGREGATOR: TrainerExit.FATAL, FIRST: TrainerExit.FATAL}, (
+        federation.logs()
+    )
     reason = f"round 0: 1 of 2 silos answered within 2 s; the quorum is 2; missing {SECOND}"
     for party in (AGGREGATOR, FIRST):
         assert federation.status(party)["state"] == "FAILED"
@@ -110,9 +113,9 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
     for body in ("", "{", "[]", '{"key": 1}', json.dumps({"key": "runs/x/y", "size": 1, "sha256": ""})):
         if body:
             notice(body)
-    foreign = names.RunKeys(other.run.run).mail(SECOND, AGGREGATOR, 0, "update")
+    foreign = RunKeys(other.run.id).mail(SECOND, AGGREGATOR, 0, "update")
     notice(json.dumps({"key": foreign, "size": 10, "sha256": "0" * 64}))
-    not_mine = names.RunKeys(federation.run.run).mail(SECOND, FIRST, 0, "update")
+    not_mine = RunKeys(federation.run.id).mail(SECOND, FIRST, 0, "update")
     notice(json.dumps({"key": not_mine, "size": 10, "sha256": "0" * 64}))
 
     federation.start_holding(SECOND)
@@ -125,7 +128,7 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
     assert set(federation.wait(AGGREGATOR, FIRST, SECOND).values()) == {0}, federation.logs()
     assert_same_model(federation.model(), undisturbed)
     log = (federation.folder / f"{AGGREGATOR}.log").read_text()
-    for line in ("a notice that is none", f"mail of run {other.run.run}", f"mail for {FIRST}", "second notice"):
+    for line in ("a notice that is none", f"mail of run {other.run.id}", f"mail for {FIRST}", "second notice"):
         assert line in log
 
 
@@ -167,7 +170,7 @@ class Villain:
         self.notify(key, len(body), digest)
 
     def notify(self, key: str, size: int, digest: str) -> None:
-        address = names.MailAddress.parse(key)
+        address = MailAddress.parse(key)
         assert address is not None
         self.mailbox._notify(AGGREGATOR, Notice(address, key, size, digest))
 
@@ -200,7 +203,7 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
     played["large"].answer_bytes(bytes(9 * 2**20))
     played["kind"].answer(update, kind="sync")
     for seq in (1, 2):  # what another silo has sent, and what it will send next: forged, and not held against it
-        key = names.RunKeys(federation.run.run).mail(FIRST, AGGREGATOR, seq, "update")
+        key = RunKeys(federation.run.id).mail(FIRST, AGGREGATOR, seq, "update")
         played["names"].notify(key, 10, "0" * 64)
     played["odd-evaluation"].answer(update, evaluation={"histogram": torch.ones(3)})
     played["names"].answer({name: tensor for name, tensor in update.items() if name != weight})

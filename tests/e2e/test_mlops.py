@@ -22,10 +22,12 @@ import boto3
 import pytest
 import yaml
 
-from fedsilo import embedded, names, package
-from fedsilo.scrub import MASK
-from tests.faulty_proxy import FaultyProxy
-from tests.federations import RunningFederation, described
+from fedsilo import names
+from fedsilo.local import federation as embedded
+from fedsilo.mlops import package
+from fedsilo.redaction import MASK
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.federations import RunningFederation, described
 
 ROOT = Path(__file__).parents[2]
 STOCK = ROOT / "tests" / "mlops" / ".venv" / "bin"
@@ -120,13 +122,13 @@ def test_packages_learn_and_record_what_fedsilos_own_rounds_do(
     federation = own.federation.name
     components = [f"{federation}-server", f"{federation}-client-1", f"{federation}-client-2"]
     assert {key[0] for key in sent} == {f"{name}-mlops-4711" for name in components}, outputs
-    renamed = {(name.replace("mlops-4711", own.run.run), metric, step) for name, metric, step in sent}
+    renamed = {(name.replace("mlops-4711", own.run.id), metric, step) for name, metric, step in sent}
     assert renamed == expected.keys()
     assert len(expected) == 2 * 2 * ROUNDS + 3 * ROUNDS
     assert f"Test:AUC {sent[f'{federation}-server-mlops-4711', 'Test:AUC', ROUNDS]:.6g}, step {ROUNDS}" in outputs
     for (name, metric, step), value in sent.items():
         # FedML adds the updates up in another order; ranks of two patients may change places.
-        assert value == pytest.approx(expected[name.replace("mlops-4711", own.run.run), metric, step], abs=1e-3)
+        assert value == pytest.approx(expected[name.replace("mlops-4711", own.run.id), metric, step], abs=1e-3)
 
 
 def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
@@ -296,7 +298,7 @@ def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees
                 "HOME": str(home),
             }
             agents[party] = subprocess.Popen(
-                ["python", "-m", "fedsilo.mlops_agent"], cwd=home, env=environment, stdin=subprocess.DEVNULL,
+                ["python", "-m", "fedsilo.mlops.agent"], cwd=home, env=environment, stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
             )  # fmt: skip
         said = {party: agent.communicate(timeout=SECONDS)[0] for party, agent in agents.items()}
@@ -315,5 +317,5 @@ def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees
         assert f"no account has the key {MASK}" in said[party]
         assert KEY not in said[party]
         assert "FedML's agent ended with exit code" in said[party]
-    assert any("fedsilo.mlops_login" in line for line, _ in platform.seen)
+    assert any("fedsilo.mlops.login" in line for line, _ in platform.seen)
     assert not any(KEY in line or KEY in environment for line, environment in platform.seen)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedsilo import names
-from tests.federations import RunningFederation
+from tests.support.federations import RunningFederation
 
 
 def test_another_workload_tested_on_a_hold_out_set_of_the_aggregators_own(endpoint: str, tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import aws_cdk as cdk
 import pytest
 
 from app import compose
-from fedsilo import names, spec
+from fedsilo import names
+from fedsilo.config import federation as spec
 from stacks.base import FLAGS
 from tests.stacks.resolve import ACCOUNT, Resolver, manifests
 

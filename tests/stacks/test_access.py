@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 
 from fedsilo import names
-from fedsilo.spec import Party, Silo
+from fedsilo.config.federation import Party, Silo
+from fedsilo.keys import INDEX, RunKeys, agent_key
 from tests.stacks.conftest import ROOT, Synthesized
 from tests.stacks.resolve import ACCOUNT
 
-RUN = names.RunKeys("run-1")
-LISTED = f"{names.INDEX}8202000000000/run-1/heart_disease/4/50"
+RUN = RunKeys("run-1")
+LISTED = f"{INDEX}8202000000000/run-1/heart_disease/4/50"
 OBJECT_ACTIONS = ("GetObject", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "DeleteObject", "PutObjectAcl")
 READ_BY_OPERATORS = ("run.json", "status.json", "metrics.jsonl", "log.txt", "model.safetensors")
 WRITES = ("PutObject", "PutObjectTagging", "AbortMultipartUpload")
@@ -28,7 +29,7 @@ QUEUE_ACTIONS = (
     "SendMessage", "ReceiveMessage", "DeleteMessage", "ChangeMessageVisibility", "GetQueueUrl", "GetQueueAttributes",
     "PurgeQueue", "SetQueueAttributes", "DeleteQueue",
 )  # fmt: skip
-RECEIVES = QUEUE_ACTIONS[1:6]
+MAX_RECEIVE_COUNT = QUEUE_ACTIONS[1:6]
 EXPERIMENT_ACTIONS = ("CreateExperiment", "DescribeExperiment", "AddTags", "DeleteExperiment")
 COMPONENT_ACTIONS = ("CreateTrialComponent", "UpdateTrialComponent", "BatchPutMetrics", "DeleteTrialComponent")
 
@@ -138,9 +139,9 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
     """What the design says of objects: a party writes below its own prefix and reads what is addressed to it."""
     read, write = action == "GetObject", action in WRITES
     if key.startswith("agents/"):
-        itself = who.role == "agent" and key == names.agent_key(who.party.name)
+        itself = who.role == "agent" and key == agent_key(who.party.name)
         return (read and (itself or who.role == "operator")) or (action == "PutObject" and itself)
-    if key.startswith(names.INDEX):
+    if key.startswith(INDEX):
         return who.role == "operator" and action == "PutObject"
     _, _, *rest = key.split("/")
     own = rest[0] == who.party.name
@@ -179,7 +180,7 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
     keys = {RUN.run_json, RUN.broadcast(3), LISTED}
     for party in fed.parties:
         name = party.name
-        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), names.agent_key(name)}
+        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), agent_key(name)}
         keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model"), RUN.mail(name, names.AGGREGATOR, 2, "update")}
         for other in fed.parties:
             # Keys that a pattern with a star might take for the other's own: a star also matches slashes.
@@ -196,7 +197,7 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
             )
             context: dict[str, str | list[str]] = {"s3:prefix": prefix}
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, context)
-        for key in (RUN.run_json, RUN.status(party.name), names.agent_key(party.name), LISTED):
+        for key in (RUN.run_json, RUN.status(party.name), agent_key(party.name), LISTED):
             expected = may_list(who, key)
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, expected, {"s3:prefix": key})
     yield Question(who, "s3:DeleteBucket", names.bucket_arn(bucket), hub, False)
@@ -220,12 +221,12 @@ def about_queues(synthesized: Synthesized, who: Who) -> Iterator[Question]:
                 case "operator":
                     expected = find or (kind == "control" and action == "SendMessage")
                 case "agent":
-                    expected = own and kind != "dead" and action in RECEIVES
+                    expected = own and kind != "dead" and action in MAX_RECEIVE_COUNT
                 case _:
                     to_other_side = isinstance(party, Silo) != isinstance(who.party, Silo)
                     to_all = isinstance(who.party, Silo) or not own
                     send = kind == "data" and action in ("SendMessage", "GetQueueUrl") and (to_other_side or not to_all)
-                    expected = send or (own and kind == "data" and action in RECEIVES)
+                    expected = send or (own and kind == "data" and action in MAX_RECEIVE_COUNT)
             tags: dict[str, str | list[str]] = {f"aws:ResourceTag/{names.FEDERATION_TAG}": fed.name}
             arn = names.queue_arn(queue, hub.account or ACCOUNT, hub.region)
             yield Question(who, f"sqs:{action}", arn, hub, expected, tags)

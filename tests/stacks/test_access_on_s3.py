@@ -20,10 +20,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from fedsilo import names
+from fedsilo.keys import MAIL_TAG, RunKeys
 from tests.stacks.conftest import Synthesized
 from tests.stacks.resolve import ACCOUNT
 
-RUN = names.RunKeys("run-1")
+RUN = RunKeys("run-1")
 PARTIES = ("aggregator", "cleveland", "hungary")
 
 
@@ -136,5 +137,5 @@ def test_party_writes_below_its_own_prefix_and_below_no_other(trainers: dict[str
 
 def test_mail_carries_the_tag_by_which_it_expires(trainers: dict[str, Any]) -> None:
     key = RUN.mail("cleveland", "aggregator", 3, "update")
-    tag = "=".join(names.MAIL_TAG)
+    tag = "=".join(MAIL_TAG)
     assert allowed(trainers["cleveland"], "put_object", Key=key, Body=b"x", Tagging=tag)

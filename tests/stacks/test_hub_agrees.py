@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from fedsilo import aws, embedded, emulator
+from fedsilo import aws
+from fedsilo.local import emulator, federation
 from stacks.hub import HubStack
 from tests.stacks.conftest import synthesize
 
@@ -23,7 +24,7 @@ silos:
 def test_embedded_hub_has_what_the_hubs_template_says(tmp_path: Path) -> None:
     (tmp_path / "federation.yaml").write_text(SPEC)
     deployed = synthesize(tmp_path / "federation.yaml", tmp_path / "out", HubStack)
-    embedded.create_hub(deployed.federation)
+    federation.create_hub(deployed.federation)
 
     buckets = {bucket["Name"] for bucket in aws.s3("us-east-1").list_buckets()["Buckets"]}
     (mail,) = {p["BucketName"] for _, _, p in deployed.resources("AWS::S3::Bucket") if "BucketName" in p}

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 
 from fedsilo import names
-from fedsilo.spec import Party, Policy
+from fedsilo.config.federation import Party, Policy
 from stacks.cluster import KUBERNETES
 from tests.stacks.conftest import Synthesized
 

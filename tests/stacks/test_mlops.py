@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedsilo import names
-from fedsilo.spec import Party
+from fedsilo.config.federation import Party
 from tests.stacks.conftest import Synthesized
 from tests.stacks.resolve import ACCOUNT
 from tests.stacks.test_access import Policies, Question, Who, key_arn, simulate
@@ -23,7 +23,7 @@ def agent(mlops: Synthesized, party: Party) -> dict[str, Any]:
 def test_cluster_runs_fedmls_agent_and_nothing_of_fedsilos_own_control_plane(mlops: Synthesized) -> None:
     for party in mlops.federation.parties:
         (container,) = agent(mlops, party)["spec"]["template"]["spec"]["containers"]
-        assert container["command"] == ["python", "-m", "fedsilo.mlops_agent"]
+        assert container["command"] == ["python", "-m", "fedsilo.mlops.agent"]
         assert {"name": names.MLOPS_SECRET_VARIABLE, "value": SECRET} in container["env"]
         assert container["workingDir"] in {mount["mountPath"] for mount in container["volumeMounts"]}
         for kind in ("CronJob", "Role", "RoleBinding", "ClusterRoleBinding"):

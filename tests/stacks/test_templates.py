@@ -9,7 +9,9 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
-from fedsilo import names, spec
+from fedsilo import names
+from fedsilo.config import federation
+from fedsilo.keys import MAIL_TAG
 from stacks.hub import HubStack
 from tests.stacks.conftest import FILES, Synthesized, synthesize
 
@@ -114,7 +116,7 @@ def test_mail_expires_and_ledgers_do_not(synthesized: Synthesized) -> None:
     ]
     rules = mail["LifecycleConfiguration"]["Rules"]
     assert mail["VersioningConfiguration"] == {"Status": "Enabled"}
-    key, value = names.MAIL_TAG
+    key, value = MAIL_TAG
     assert [r["TagFilters"] for r in rules if "ExpirationInDays" in r] == [[{"Key": key, "Value": value}]]
 
 
@@ -180,10 +182,10 @@ def test_policies_fit_into_awss_limits_at_the_most_that_a_spec_may_hold(tmp_path
         path.write_text("\n".join(lines))
         return synthesize(path, tmp_path / account, HubStack)
 
-    near = largest(spec.MAX_SILOS, "111111111111")
+    near = largest(federation.MAX_SILOS, "111111111111")
     (hub,) = near.templates.values()
     assert len(hub["Resources"]) <= 500
-    foreign = largest(spec.MAX_FOREIGN_SILOS, "222222222222")
+    foreign = largest(federation.MAX_FOREIGN_SILOS, "222222222222")
     for _, _, p in foreign.resources("AWS::S3::BucketPolicy"):
         assert len(json.dumps(p["PolicyDocument"], separators=(",", ":"))) <= 20 * 1024
     for _, _, p in foreign.resources("AWS::SQS::QueuePolicy"):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedsilo import workload
+from fedsilo.workload import registry
 
 
 class Recorder:
@@ -23,6 +23,6 @@ def arguments() -> Callable[..., Namespace]:
         fields = {"silo": "cleveland", "data": "packaged", "random_seed": 0, "rank": 1, "comm_round": 1, "round_idx": 0}
         fields |= {"tracker": Recorder()}
         given = {key: chosen.pop(key) for key in list(chosen) if key in fields}
-        return Namespace(**workload.hyperparameters(name, chosen), **(fields | given))
+        return Namespace(**registry.hyperparameters(name, chosen), **(fields | given))
 
     return make

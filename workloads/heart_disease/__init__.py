@@ -8,7 +8,7 @@ from argparse import Namespace
 
 import torch
 
-from fedsilo.workload import SiloData
+from fedsilo.workload.registry import SiloData
 from workloads.heart_disease import data
 from workloads.heart_disease.aggregator import HeartDiseaseAggregator
 from workloads.heart_disease.model import LogisticRegression

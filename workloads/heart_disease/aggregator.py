@@ -4,8 +4,8 @@ from collections import OrderedDict
 
 import torch
 
-from fedsilo import metrics
-from fedsilo.learning import Aggregator, Sums
+from fedsilo.workload import metrics
+from fedsilo.workload.base import Aggregator, Sums
 
 CONSTANT = 1e-12
 """A variance below this fraction of the mean square is rounding: the feature is the same for everybody."""

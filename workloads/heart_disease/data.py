@@ -64,7 +64,7 @@ def load(silo: str, source: str) -> tuple[Patients, Patients]:
     """The training and the test set of ``silo``. ``source``: ``packaged``, or ``s3://bucket/prefix``.
 
     Raises ``SpecError`` where no data is packaged for the silo, or the file is malformed, naming line and column; and
-    as ``aws.explained`` where the bucket can't be read.
+    as ``aws.translate_errors`` where the bucket can't be read.
     """
     name, text = _read_packaged(silo) if source == "packaged" else _read_s3(silo, source)
     patients = parse(text, name)
@@ -182,7 +182,7 @@ def _read_s3(silo: str, source: str) -> tuple[str, str]:
         raise SpecError(f"data: {source!r} is neither `packaged` nor s3://bucket/prefix")
     key = f"{prefix.removesuffix('/')}/{FILE}" if prefix else FILE
     name = f"s3://{bucket}/{key}"
-    with aws.explained(f"silo {silo}", f"read {name}", "the silo's bucket holds this object"):
+    with aws.translate_errors(f"silo {silo}", f"read {name}", "the silo's bucket holds this object"):
         content = boto3.client("s3", config=aws.config()).get_object(Bucket=bucket, Key=key)["Body"].read()
     try:
         return name, content.decode("utf-8-sig")

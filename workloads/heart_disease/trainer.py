@@ -13,9 +13,9 @@ from torch.nn import functional
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from fedsilo import metrics
 from fedsilo.errors import SpecError
-from fedsilo.learning import Sums, Trainer
+from fedsilo.workload import metrics
+from fedsilo.workload.base import Sums, Trainer
 from workloads.heart_disease.data import Patients
 
 
@@ -139,7 +139,7 @@ class HeartDiseaseTrainer(Trainer):
             args.tracker.log_metric("Validation:AUC", self._auc(self.local_test_dataset, device), epoch_of_run)
 
     def test(self, test_data: Patients, device: torch.device, args: Any) -> Sums:
-        """``fedsilo.metrics.binary_sums`` of the local test set; the score of the mean patient is the reference."""
+        """``binary_sums`` of the local test set; the score of the mean patient is the reference."""
         return metrics.binary_sums(self._logits(test_data, device), test_data.labels, self.model.linear.bias.item())
 
     @torch.no_grad()

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 import torch
 
-from fedsilo.workload import SiloData
+from fedsilo.workload.registry import SiloData
 from workloads.mlp import data
 from workloads.mlp.learning import MlpAggregator, MlpTrainer, check
 from workloads.mlp.model import Mlp

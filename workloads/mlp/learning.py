@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from fedsilo import metrics
 from fedsilo.errors import SpecError
-from fedsilo.learning import Aggregator, Sums, Trainer
+from fedsilo.workload import metrics
+from fedsilo.workload.base import Aggregator, Sums, Trainer
 from workloads.mlp.data import INPUTS, Samples
 from workloads.mlp.model import SMALLEST
 
@@ -78,7 +78,7 @@ class MlpAggregator(Aggregator):
 
 
 def sums(model: torch.nn.Module, samples: Samples, device: torch.device) -> Sums:
-    """``fedsilo.metrics.binary_sums`` of the samples; the score of the zero input is the reference."""
+    """``fedsilo.workload.metrics.binary_sums`` of the samples; the score of the zero input is the reference."""
     reference = logits(model, torch.zeros(1, INPUTS), device)
     return metrics.binary_sums(logits(model, samples.inputs, device), samples.labels, reference.item())
 

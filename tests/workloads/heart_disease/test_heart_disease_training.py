@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fedsilo import metrics, workload
 from fedsilo.errors import SpecError
+from fedsilo.workload import metrics, registry
 from workloads import heart_disease
 
 CPU = torch.device("cpu")
@@ -161,7 +161,7 @@ def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments, side: 
 
 
 def test_the_configuration_is_one_that_fedml_runs() -> None:
-    sections = workload.configuration("heart_disease")
+    sections = registry.configuration("heart_disease")
     assert sections["common_args"] | {"random_seed": 0} == {
         "training_type": "cross_silo",
         "scenario": "horizontal",

@@ -9,8 +9,8 @@ import torch
 
 from bench import fedavg
 from bench.task import Task
-from fedsilo import workload
 from fedsilo.errors import SpecError
+from fedsilo.workload import registry
 from workloads import mlp
 from workloads.mlp.learning import logits
 
@@ -73,5 +73,5 @@ def test_an_evaluation_is_the_same_whatever_its_batches(arguments: Arguments) ->
 
 
 def test_it_is_found_by_its_configuration_alone() -> None:
-    assert {"heart_disease", "mlp"} <= set(workload.available())
-    assert workload.load("mlp") is mlp
+    assert {"heart_disease", "mlp"} <= set(registry.available())
+    assert registry.load("mlp") is mlp

@@ -1,0 +1,5 @@
+"""What an operator does: start and abort runs, follow them, check the federation, price it.
+
+Read ``client.py`` first: it is how a command reaches the hub.
+It reads what parties wrote only through ``fedsilo.ledger``, and needs no access to any cluster.
+"""

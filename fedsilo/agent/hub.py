@@ -1,0 +1,161 @@
+"""The agent's side of the hub: its control queue, its party's status and log in the ledger, and its sign of life."""
+
+import json
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+
+from fedsilo import aws, names, queue_settings
+from fedsilo.config import run
+from fedsilo.config.environment import Settings
+from fedsilo.config.run import Run
+from fedsilo.errors import SpecError
+from fedsilo.keys import MailAddress, RunKeys, agent_key
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A message of the control queue; it comes again until it is acknowledged with ``receipt``."""
+
+    text: str
+    receipt: str
+
+
+class AgentHub:
+    """Every method raises ``HubError`` where the hub does not answer, ``AccessError`` where the role may not."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._s3 = aws.s3(settings.hub_region)
+        self._sqs = aws.sqs(settings.hub_region)
+        self._role = names.agent_role(settings.federation, settings.party)
+        self._queues: dict[str, str] = {}
+
+    # --- the control queue
+
+    def receive(self) -> list[Delivery]:
+        """Wait up to ``queues.LONG_POLL_SECONDS`` for requests."""
+        name = names.control_queue(self._settings.federation, self._settings.party)
+        url = self._queue(name)
+        with self._explained(f"receive from {name}"):
+            answer = self._sqs.receive_message(
+                QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=queue_settings.LONG_POLL_SECONDS
+            )
+        return [Delivery(each["Body"], each["ReceiptHandle"]) for each in answer.get("Messages", [])]
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Say that what the message asked for is done, or written where it is found again."""
+        name = names.control_queue(self._settings.federation, self._settings.party)
+        url = self._queue(name)
+        with self._explained(f"acknowledge a message of {name}"):
+            self._sqs.delete_message(QueueUrl=url, ReceiptHandle=delivery.receipt)
+
+    # --- the ledger
+
+    def run(self, run_id: str, sha256: str) -> Run:
+        """``run.json``. Raises ``SpecError`` where it is missing, not valid, or not what the digest says."""
+        if not self._exists(RunKeys(run_id).run_json):
+            raise SpecError(f"there is no run {run_id} in this federation: its run.json is missing")
+        return run.fetch(self._settings, run_id, sha256)
+
+    def status(self, run_id: str) -> dict[str, Any] | None:
+        """What the party's ``status.json`` of the run says; None where there is none, or none that can be read."""
+        return self._get(RunKeys(run_id).status(self._settings.party))
+
+    def put_status(self, run_id: str, status: dict[str, Any]) -> None:
+        """Write the party's ``status.json`` of the run, all of it."""
+        self._put(RunKeys(run_id).status(self._settings.party), json.dumps(status), "application/json")
+
+    def put_log(self, run_id: str, text: str) -> None:
+        """Write the party's ``log.txt`` of the run, all of it."""
+        self._put(RunKeys(run_id).log(self._settings.party), text, "text/plain; charset=utf-8")
+
+    # --- the sign of life
+
+    def presence(self) -> dict[str, Any] | None:
+        """What this party's agent said of itself last."""
+        return self._get(agent_key(self._settings.party))
+
+    def put_presence(self, presence: dict[str, Any]) -> None:
+        """Say that this party's agent is there, and what it does."""
+        self._put(agent_key(self._settings.party), json.dumps(presence), "application/json")
+
+    # --- mail that nobody will read
+
+    def drop_mail(self, over: Callable[[str], bool]) -> bool:
+        """Take notices of runs that are ``over`` out of the party's data queue: its trainer, who would, has ended.
+
+        Returns False where there is another run's notice, which stays for its trainer; then this ends, so that a
+        notice is not received often enough to count as undeliverable.
+        """
+        name = names.data_queue(self._settings.federation, self._settings.party)
+        url = self._queue(name)
+        with self._explained(f"receive from {name}"):
+            while messages := self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
+                others = 0
+                for message in messages:
+                    if over(_run_of(message["Body"])):
+                        self._sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                    else:
+                        others += 1
+                        self._sqs.change_message_visibility(
+                            QueueUrl=url, ReceiptHandle=message["ReceiptHandle"], VisibilityTimeout=0
+                        )
+                if others:
+                    return False
+        return True
+
+    # --- the wire
+
+    def _queue(self, name: str) -> str:
+        if name not in self._queues:
+            with self._explained(f"find {name}"):
+                self._queues[name] = self._sqs.get_queue_url(
+                    QueueName=name, QueueOwnerAWSAccountId=self._settings.hub_account
+                )["QueueUrl"]
+        return self._queues[name]
+
+    def _exists(self, key: str) -> bool:
+        """Asked of the list, because reading an object that is not there is answered as if it were denied.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions"
+        """
+        with self._explained(f"list {self._settings.bucket}/{key}"):
+            answer = self._s3.list_objects_v2(Bucket=self._settings.bucket, Prefix=key, MaxKeys=1)
+        return any(each["Key"] == key for each in answer.get("Contents", []))
+
+    def _get(self, key: str) -> dict[str, Any] | None:
+        if not self._exists(key):
+            return None
+        with self._explained(f"read {self._settings.bucket}/{key}"):
+            body = self._s3.get_object(Bucket=self._settings.bucket, Key=key)["Body"].read()
+        try:
+            found = json.loads(body)
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict):
+            log.warning("%s is not a JSON object; it counts as missing", key)
+            return None
+        return found
+
+    def _put(self, key: str, text: str, kind: str) -> None:
+        with self._explained(f"write {self._settings.bucket}/{key}"):
+            self._s3.put_object(
+                Bucket=self._settings.bucket, Key=key, Body=text.encode(errors="replace"), ContentType=kind
+            )
+
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        return aws.translate_hub_errors(self._role, doing, self._settings.federation, self._settings.hub_region)
+
+
+def _run_of(notice: str) -> str:
+    """The run whose mail the notice is of; empty where it is none."""
+    try:
+        address = MailAddress.parse(str(json.loads(notice)["key"]))
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return ""
+    return address.run if address else ""

@@ -1,0 +1,90 @@
+"""``fedsilo demo``: a whole federation on one laptop, from an empty embedded AWS to a trained model and a report."""
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from rich.console import Console
+
+from fedsilo import names
+from fedsilo.admin import watch
+from fedsilo.admin.client import Hub
+from fedsilo.admin.watch import RunProgress
+from fedsilo.config.federation import Federation
+from fedsilo.config.run import Run
+from fedsilo.errors import RunError
+from fedsilo.ledger import reader
+from fedsilo.local.federation import Embedded, trainer_log
+from fedsilo.report.result import Outcome
+from fedsilo.states import PartyState
+from fedsilo.text import plain
+
+POLL_SECONDS = 0.5
+LAST_LINES = 5
+
+
+def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcome:
+    """Run it, show it, and leave report.html, model.safetensors, result.json and the parties' logs in ``out``.
+
+    Raises ``RunError`` with the aggregator's reason where the run failed; ``out`` is complete then, too. However it
+    ends, but by SIGKILL, no process is left.
+    """
+    logs = out / "logs"
+    logs.mkdir(parents=True, exist_ok=True)
+    for old in logs.glob("*.log"):
+        old.unlink()
+    console.print("starting the embedded AWS and an agent for every party", style="dim")
+    with (
+        tempfile.TemporaryDirectory(prefix="fedsilo-demo-", ignore_cleanup_errors=True) as folder,
+        _logs_kept(Path(folder), run, logs),
+        Embedded(federation, Path(folder)) as embedded,
+    ):
+        hub = Hub.of(federation)
+        hub.start(run)
+        console.print(f"{run.id}: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
+        watch.follow(hub.reader, run, console, _Deaths(embedded, Path(folder), run, console), POLL_SECONDS)
+        ledger = hub.reader.record(run)
+        experiments = reader.experiments(ledger, federation.aggregator.region)
+        outcome = Outcome(ledger, run.created.timestamp(), experiments)
+        (out / "model.safetensors").unlink(missing_ok=True)
+        hub.reader.download_model(run, names.AGGREGATOR, out / "model.safetensors")
+    outcome.write(out)
+    console.print(outcome.table())
+    console.print(f"report, model, result and logs: {out}", soft_wrap=True)
+    if outcome.aggregator.state != PartyState.FINISHED:
+        raise RunError(f"run {run.id} failed: {outcome.aggregator.reason or 'the aggregator ended without a word'}")
+    return outcome
+
+
+@contextmanager
+def _logs_kept(folder: Path, run: Run, out: Path) -> Iterator[None]:
+    """Copy the trainers' logs out of the federation's folder in the end."""
+    try:
+        yield
+    finally:
+        for party in run.parties:
+            log = trainer_log(folder, party, run.id)
+            if log.exists():
+                shutil.copyfile(log, out / f"{party}.log")
+
+
+class _Deaths:
+    """Says which trainer has died, with its last lines; and starts agents that have died again."""
+
+    def __init__(self, embedded: Embedded, folder: Path, run: Run, console: Console) -> None:
+        self._embedded, self._folder, self._run, self._console = embedded, folder, run, console
+        self._told: dict[str, str] = {}
+
+    def __call__(self, story: RunProgress) -> None:
+        for party in self._embedded.tend():
+            self._console.print(f"the agent of {party} had ended, and is started again", style="red")
+        for party, status in story.statuses.items():
+            died = status.state in (PartyState.PENDING, PartyState.FAILED) and "the trainer " in status.reason
+            if died and status.reason != self._told.get(party):
+                self._told[party] = status.reason
+                self._console.print(f"{party}: {status.reason}; its last lines:", style="red", soft_wrap=True)
+                log = trainer_log(self._folder, party, self._run.id)
+                for line in log.read_text(errors="replace").splitlines()[-LAST_LINES:] if log.exists() else []:
+                    self._console.print(f"    {plain(line)}", soft_wrap=True)

@@ -1,0 +1,323 @@
+"""The record of a run, read back from its ledger and from SageMaker: what a reader may know of it.
+
+What parties wrote is not trusted: objects are read up to a limit, and what is malformed is left out.
+"""
+
+import io
+import statistics
+from collections.abc import Callable, Collection, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from itertools import islice, pairwise
+from pathlib import Path
+from typing import Any, TypeVar
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fedsilo import aws, names
+from fedsilo.config.run import RUN_JSON_BYTES, Run, RunIndexEntry
+from fedsilo.errors import NotFoundError, SpecError
+from fedsilo.keys import INDEX, RunKeys, agent_key
+from fedsilo.ledger.schema import Agent, Line, Status
+
+STATUS_BYTES = 2**20
+METRICS_BYTES = 64 * 2**20
+"""How much of an aggregator's metrics is read. 500 rounds of 100 silos take a quarter of this."""
+SILO_METRICS_BYTES = 8 * 2**20
+"""How much of a silo's metrics is read. 500 rounds of 10 epochs take less than a quarter of this."""
+SHORT_LINE, LONG_LINE = 64, 2**16
+"""Bytes. No party writes shorter lines, so that there are no more lines than the bytes above have room for; what is
+longer than the second is left out."""
+LOG_BYTES = 4 * 2**20
+"""How much of the end of a log is read."""
+
+_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
+"""What S3 says where an object is there that must not be."""
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run's ledger. ``statuses`` and ``lines`` are by party; a party that has written nothing is missing.
+
+    ``left_out`` is how many lines made no sense.
+    """
+
+    run: Run
+    statuses: dict[str, Status]
+    lines: dict[str, list[Line]]
+    left_out: int = 0
+
+    def opened(self) -> list[float]:
+        """When each round was opened, in seconds since the epoch, round 0 first."""
+        times: dict[int, float] = {}
+        for line in self.lines.get(names.AGGREGATOR, []):
+            if line.kind == "event" and line.name == "opened" and line.round is not None:
+                times.setdefault(line.round, line.time)
+        return [times[round_idx] for round_idx in sorted(times)]
+
+    @property
+    def rounds_completed(self) -> int:
+        return max(0, len(self.opened()) - 1)
+
+    @property
+    def round_seconds_median(self) -> float | None:
+        """The median time from one round's opening to the next one's, in seconds; None before the second."""
+        opened = self.opened()
+        return statistics.median(after - before for before, after in pairwise(opened)) if opened[1:] else None
+
+    def metric(self, name: str, silo: str | None = None) -> float | None:
+        """The last value of a metric of the global model: over all silos, or of one."""
+        for line in reversed(self.lines.get(names.AGGREGATOR, [])):
+            if (line.kind, line.name, line.silo) == ("metric", name, silo):
+                return line.value
+        return None
+
+
+@dataclass(frozen=True)
+class _Found:
+    """An object as it was read. ``age_seconds`` is since it was written, by the clock of S3 alone."""
+
+    body: bytes
+    etag: str
+    modified: datetime
+    age_seconds: float
+
+
+class Reader:
+    """Reads ledgers from a federation's mail bucket, and begins them. ``who`` reads, for messages about access."""
+
+    def __init__(
+        self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS, who: str = "the operator"
+    ) -> None:
+        self.bucket = names.mail_bucket(federation, account, region)
+        self._federation, self._who = federation, who
+        self._s3 = aws.s3(region, attempts)
+        self._region = region
+
+    # --- runs
+
+    def put_run(self, run: Run) -> tuple[Run, bytes]:
+        """Write ``run.json``, which is how a run begins, never over another one; and list the run.
+
+        Returns the run and its bytes as they are in the bucket: where the same run is there already, that one. Raises
+        ``SpecError`` naming what differs where the run that is there is another.
+        """
+        key, body = run.keys.run_json, run.model_dump_json().encode()
+        with self._explained(f"write {self.bucket}/{key}"):
+            try:
+                self._s3.put_object(
+                    Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
+                )
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _THERE:
+                    raise
+                run, body = self._same(run)
+        with self._explained(f"write {self.bucket}/{RunIndexEntry.of(run).key}"):
+            self._s3.put_object(Bucket=self.bucket, Key=RunIndexEntry.of(run).key)
+        return run, body
+
+    def _same(self, run: Run) -> tuple[Run, bytes]:
+        """The run of this id that is there, if it is the same."""
+        there, body = self.run(run.id)
+        if differences := list(_differences(there, run)):
+            raise SpecError(f"run {run.id} exists already and is another:\n" + "\n".join(differences))
+        return there, body
+
+    def may_write(self, run_id: str) -> bool:
+        """Whether ``put_run`` is allowed: asks to write the run's run.json anew if it is not there, and it is."""
+        key = RunKeys(run_id).run_json
+        with self._explained(f"write {self.bucket}/{key}"):
+            _, body = self.run(run_id)
+            try:
+                self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code not in (*_THERE, *aws.DENIED):
+                    raise
+                return code in _THERE
+        return True
+
+    def run(self, run_id: str) -> tuple[Run, bytes]:
+        """The run and the bytes of its run.json. Raises ``NotFoundError``, or ``SpecError`` where it is malformed."""
+        body = self._get(RunKeys(run_id).run_json, RUN_JSON_BYTES)
+        if body is None:
+            raise NotFoundError(
+                f"no run {run_id} in federation {self._federation}; `fedsilo run list` shows those there are"
+            )
+        try:
+            return Run.parse(body), body
+        except SpecError as error:
+            raise SpecError(f"{self.bucket}/{RunKeys(run_id).run_json}: {error}") from error
+
+    def newest(self) -> Iterator[RunIndexEntry]:
+        """The runs, the newest first, listed as they are asked for.
+
+        A party can make up a prefix below ``runs/``, and none here.
+        """
+        with self._explained(f"list {self.bucket}/{INDEX}"):
+            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=INDEX):
+                yield from filter(None, (RunIndexEntry.parse(found["Key"]) for found in page.get("Contents", [])))
+
+    # --- what parties wrote
+
+    def all_words(self, run: Run) -> dict[str, Status]:
+        """The status of every party, safe to show; of one that has said nothing, the empty one."""
+        return self.words(run, run.parties)
+
+    def words(self, run: Run, of: Collection[str]) -> dict[str, Status]:
+        """The status of some parties."""
+        return dict(zip(of, self._parallel(lambda party: self.word(run, party), of), strict=True))
+
+    def word(self, run: Run, party: str) -> Status:
+        """The status of one party."""
+        return self._word(run.keys.status(party)) or Status()
+
+    def aggregators(self, runs: Iterable[RunIndexEntry]) -> list[Status]:
+        """The status of each run's aggregator."""
+        keys = (RunKeys(run.run).status(names.AGGREGATOR) for run in runs)
+        return [found or Status() for found in self._parallel(self._word, keys)]
+
+    def _word(self, key: str) -> Status | None:
+        found = self._find(key, STATUS_BYTES)
+        return None if found is None else Status.of(found.body, found.age_seconds)
+
+    def record(self, run: Run) -> Record:
+        """Everything the ledger holds of the run, as far as it can be believed."""
+
+        def one(party: str) -> tuple[Status | None, list[Line] | None, int]:
+            limit = METRICS_BYTES if party == names.AGGREGATOR else SILO_METRICS_BYTES
+            body = self._get(run.keys.metrics(party), limit)
+            status = self._word(run.keys.status(party))
+            return (status, None, 0) if body is None else (status, *_lines(party, body, limit // SHORT_LINE))
+
+        found = dict(zip(run.parties, self._parallel(one, run.parties), strict=True))
+        return Record(
+            run,
+            {party: status for party, (status, _, _) in found.items() if status is not None},
+            {party: lines for party, (_, lines, _) in found.items() if lines is not None},
+            sum(left_out for _, _, left_out in found.values()),
+        )
+
+    def log(self, run: Run, party: str) -> bytes | None:
+        """The end of the party's log, or None where it has written none."""
+        found = self._find(run.keys.log(party), LOG_BYTES, of_its_end=True)
+        return None if found is None else found.body
+
+    def agents(self, parties: Iterable[str]) -> list[Agent]:
+        """What the parties' agents last said of themselves."""
+
+        def one(party: str) -> Agent:
+            found = self._find(agent_key(party), STATUS_BYTES)
+            return Agent(party) if found is None else Agent.of(party, found.body, found.modified, found.age_seconds)
+
+        return self._parallel(one, parties)
+
+    def model(self, run: Run, party: str = names.AGGREGATOR) -> bytes | None:
+        """The party's ``model.safetensors``, or None where it has published none."""
+        return self._get(run.keys.model(party), None)
+
+    def download_model(self, run: Run, party: str, to: Path) -> int | None:
+        """Write the party's model to a file, a part at a time. Returns its size, or None where there is no model.
+
+        The file is there when it is complete, and not before.
+        """
+        key = run.keys.model(party)
+        part = to.with_name(to.name + ".part")
+        with self._explained(f"read {self.bucket}/{key}"):
+            answer = self._answer(key)
+            if answer is None:
+                return None
+            try:
+                with part.open("wb") as file:
+                    for chunk in answer["Body"].iter_chunks(2**20):
+                        file.write(chunk)
+                part.replace(to)
+            finally:
+                part.unlink(missing_ok=True)
+        return int(answer["ContentLength"])
+
+    # --- objects
+
+    def _get(self, key: str, limit: int | None) -> bytes | None:
+        found = self._find(key, limit)
+        return None if found is None else found.body
+
+    def _find(self, key: str, limit: int | None, *, of_its_end: bool = False) -> _Found | None:
+        """The object, at most ``limit`` bytes of it, or None where there is none."""
+        with self._explained(f"read {self.bucket}/{key}"):
+            answer = self._answer(key, **({"Range": f"bytes=-{limit}"} if of_its_end else {}))
+            if answer is None:
+                return None
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            modified = answer["LastModified"]
+            return _Found(
+                answer["Body"].read(limit), answer["ETag"], modified, max(0.0, (now - modified).total_seconds())
+            )
+
+    def _answer(self, key: str, **more: str) -> Any:
+        try:
+            return self._s3.get_object(Bucket=self.bucket, Key=key, **more)  # type: ignore[arg-type]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidRange":  # of an empty object
+                return self._s3.get_object(Bucket=self.bucket, Key=key)
+            # Who may list some prefixes only is told "denied" of an object that is not there.
+            if code == "NoSuchKey" or (code in aws.DENIED and not self._is_there(key)):
+                return None
+            raise
+
+    def _is_there(self, key: str) -> bool:
+        found = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
+        return any(entry["Key"] == key for entry in found.get("Contents", []))
+
+    def _explained(self, doing: str) -> AbstractContextManager[None]:
+        return aws.translate_hub_errors(self._who, doing, self._federation, self._region)
+
+    def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
+        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+            return list(pool.map(read, keys))
+
+
+def experiments(record: Record, region: str) -> list[str]:
+    """The experiments in which SageMaker has this run, by the names that it gives: the aggregator's, then the silos'.
+
+    Reads in one account and Region: that of the caller's credentials.
+    """
+    sagemaker = boto3.client("sagemaker", region_name=region, config=aws.config())
+    found = []
+    for party in record.run.parties:
+        name = record.statuses.get(party, Status()).experiment
+        try:
+            sagemaker.describe_trial_component(TrialComponentName=f"{name}-{record.run.id}")
+            found.append(sagemaker.describe_experiment(ExperimentName=name)["ExperimentName"])
+        except (ClientError, BotoCoreError):
+            continue
+    return found
+
+
+def _lines(party: str, body: bytes, most: int) -> tuple[list[Line], int]:
+    """The lines of a party's ``metrics.jsonl``, and how many were left out; all beyond ``most`` count as one."""
+    stream = io.BytesIO(body)
+    read = [Line.of(party, line) if len(line) <= LONG_LINE else None for line in islice(stream, most)]
+    lines = [line for line in read if line is not None]
+    return lines, len(read) - len(lines) + bool(stream.read(1))
+
+
+def _differences(there: Run, asked: Run) -> Iterator[str]:
+    """What differs between two runs of one id, but when they were created."""
+    ours, theirs = asked.model_dump(exclude={"created"}), there.model_dump(exclude={"created"})
+    for field in ours:
+        if field == "hyperparameters":
+            for key in sorted({*ours[field], *theirs[field]}):
+                one, other = theirs[field].get(key), ours[field].get(key)
+                if one != other:
+                    yield f"  hyperparameters.{key}: {one} there, {other} asked for"
+        elif ours[field] != theirs[field]:
+            yield f"  {field}: {theirs[field]} there, {ours[field]} asked for"

@@ -1,0 +1,93 @@
+"""The embedded AWS: moto server on a free loopback port, in a process of its own.
+
+It answers S3, SQS, SageMaker and the rest of what a federation uses, keeps everything in memory, and is gone with its
+process. It checks no permissions; what IAM allows is proved elsewhere.
+"""
+
+import os
+import select
+import subprocess
+import sys
+from types import TracebackType
+
+from fedsilo.errors import HubError
+
+ACCOUNT = "123456789012"
+"""The account that it answers for, whatever the credentials, unless told another."""
+
+START_SECONDS = 60.0
+"""How long it may take to start."""
+
+
+def environment(endpoint: str, region: str) -> dict[str, str]:
+    """What makes a process use the AWS at ``endpoint`` and nothing else; the credentials are no secret."""
+    return _inherited() | {
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_REGION": region,
+        "AWS_DEFAULT_REGION": region,
+        "AWS_ACCESS_KEY_ID": "embedded",
+        "AWS_SECRET_ACCESS_KEY": "embedded",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",  # which hides the other one, where it is set
+    }
+
+
+def _inherited() -> dict[str, str]:
+    """This process's environment without anything of AWS: a profile that is set there must not be looked for."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def use(endpoint: str, region: str) -> None:
+    """Make this process use the AWS at ``endpoint`` and nothing else."""
+    used = environment(endpoint, region)
+    os.environ.clear()
+    os.environ.update(used)
+
+
+class Emulator:
+    """The embedded AWS as a context manager. ``endpoint`` is its URL; ``close`` ends the process."""
+
+    def __init__(self, account: str = ACCOUNT) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "fedsilo.local.moto_server"],
+            env=_inherited() | {"MOTO_ACCOUNT_ID": account},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None  # noqa: S101  (PIPE)
+        said, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        port = self._process.stdout.readline().strip() if said else ""
+        if not port:
+            self.close()
+            raise HubError(
+                f"the embedded AWS did not start within {START_SECONDS:g} s; "
+                f"run `{sys.executable} -m fedsilo.local.moto_server` to see why"
+            )
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End the process; safe to call twice."""
+        self._process.kill()
+        self._process.wait()
+
+    def __enter__(self) -> "Emulator":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

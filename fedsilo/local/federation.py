@@ -1,0 +1,200 @@
+"""The embedded federation: an embedded AWS with the hub in it, and an agent process for every party.
+
+Agents and trainers run what a pod runs; only the endpoint and the launcher differ. ``fedsilo demo`` has one for as long
+as it runs, ``fedsilo up`` until ``fedsilo down``.
+"""
+
+import json
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from fedsilo import aws, names, queue_settings
+from fedsilo.agent.local import LocalLauncher
+from fedsilo.agent.process import LocalProcess
+from fedsilo.config.environment import Settings
+from fedsilo.config.federation import Federation
+from fedsilo.errors import HubError
+from fedsilo.ledger.reader import Reader
+from fedsilo.local import emulator
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+READY_SECONDS = 60.0
+"""How long the agents may take to come up, and a second more for each."""
+
+QUICK_SECONDS, QUICK_ENDS = 10.0, 5
+"""An agent that ends so soon, so often in a row, will not come up."""
+
+LAST_BYTES = 2000
+"""How much of a log is shown."""
+
+
+def account(federation: Federation) -> str:
+    """The account in which the embedded AWS has everything: the hub's, where the spec names it."""
+    return federation.aggregator.account or emulator.ACCOUNT
+
+
+def create_hub(federation: Federation) -> None:
+    """Make the mail bucket and the queues, by the names and with the attributes of the hub stack that matter here.
+
+    Not from the stack's template, which takes seconds to make, needs Node, and has what moto's CloudFormation does not
+    know; a test compares the two.
+    """
+    region = federation.aggregator.region
+    sqs = aws.sqs(region)
+    _create_bucket(names.mail_bucket(federation.name, account(federation), region), region)
+    with aws.translate_errors("fedsilo", "create the queues", "the embedded AWS runs"):
+        for party in federation.parties:
+            dead = names.dead_letter_queue(federation.name, party.name)
+            _create_queue(sqs, dead)
+            arn = names.queue_arn(dead, account(federation), region)
+            redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": queue_settings.MAX_RECEIVE_COUNT})
+            for queue in (names.data_queue, names.control_queue):
+                _create_queue(sqs, queue(federation.name, party.name), RedrivePolicy=redrive)
+
+
+def _create_bucket(bucket: str, region: str) -> None:
+    with aws.translate_errors("fedsilo", f"create {bucket}", "the embedded AWS runs"):
+        if region == "us-east-1":
+            aws.s3(region).create_bucket(Bucket=bucket)
+        else:
+            aws.s3(region).create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region})  # type: ignore[typeddict-item]
+
+
+def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> None:
+    """Make a queue that behaves like the hub stack's."""
+    behaviour = {
+        "VisibilityTimeout": str(queue_settings.VISIBILITY_TIMEOUT_SECONDS),
+        "MessageRetentionPeriod": str(queue_settings.RETENTION_SECONDS),
+    }
+    sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **behaviour, **attributes})  # type: ignore[dict-item]
+
+
+def settings(federation: Federation, party: str) -> Settings:
+    """Who a party of the embedded federation is."""
+    return Settings(
+        federation=federation.name,
+        party=party,
+        rank=federation.party(party).rank,
+        hub_account=account(federation),
+        hub_region=federation.aggregator.region,
+        data=f"s3://{_data_bucket(federation, party)}/" if federation.party(party).data == "s3" else "packaged",
+    )
+
+
+def _data_bucket(federation: Federation, party: str) -> str:
+    return names.data_bucket(federation.name, party, account(federation), federation.party(party).region)
+
+
+class Embedded:
+    """A running federation as a context manager. All it writes is below ``folder``, in a folder for each party."""
+
+    def __init__(self, federation: Federation, folder: Path) -> None:
+        self.endpoint = ""
+        self._federation, self._folder = federation, folder
+        self._agents = {party.name: LocalProcess(folder / party.name / "agent") for party in federation.parties}
+        self._emulator: emulator.Emulator | None = None
+        self._started: dict[str, float] = {}
+        self._quick_ends: Counter[str] = Counter()
+
+    def __enter__(self) -> "Embedded":
+        """Bring it up; this process's environment then names its AWS."""
+        try:
+            self._emulator = emulator.Emulator(account(self._federation))
+            self.endpoint = self._emulator.endpoint
+            emulator.use(self.endpoint, self._federation.aggregator.region)
+            create_hub(self._federation)
+            for party in self._federation.parties:
+                if party.data == "s3":
+                    _create_bucket(_data_bucket(self._federation, party.name), party.region)
+                (self._folder / party.name).mkdir(parents=True)
+                self._policy_file(party.name).write_text(party.policy.model_dump_json(indent=2))
+                self._start_agent(party.name)
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    @property
+    def parties(self) -> list[str]:
+        """Whose agents there are, the aggregator first."""
+        return [*self._agents]
+
+    def wait_until_ready(self) -> None:
+        """Return when every agent has said that it is there. Raises ``HubError`` where one does not."""
+        region = self._federation.aggregator.region
+        reader = Reader(self._federation.name, account(self._federation), region)
+        patience = READY_SECONDS + len(self._agents)
+        deadline = time.monotonic() + patience
+        while silent := [agent.party for agent in reader.agents(self.parties) if agent.silent]:
+            if time.monotonic() > deadline:
+                log = self._agents[silent[0]].log(LAST_BYTES)
+                raise HubError(f"no word from the agent of {', '.join(silent)} in {patience:g} s; its log:\n{log}")
+            self.tend()
+            time.sleep(0.1)
+
+    def tend(self) -> list[str]:
+        """Start agents that have ended again, as a cluster would. Returns whose they are.
+
+        Raises ``HubError`` where the embedded AWS has ended, and all that it held is lost, and where an agent ends
+        again and again.
+        """
+        if not (self._emulator and self._emulator.alive):
+            raise HubError("the embedded AWS has ended; the federation has to be brought up anew")
+        ended = [party for party, process in self._agents.items() if not process.alive]
+        for party in ended:
+            quick = time.monotonic() - self._started[party] < QUICK_SECONDS
+            self._quick_ends[party] = self._quick_ends[party] + 1 if quick else 0
+            if self._quick_ends[party] == QUICK_ENDS:
+                log = self._agents[party].log(LAST_BYTES)
+                raise HubError(f"the agent of {party} ends as soon as it is started; its log:\n{log}")
+            self._start_agent(party)
+        return ended
+
+    def _start_agent(self, party: str) -> None:
+        environment = emulator.environment(self.endpoint, self._federation.aggregator.region)
+        environment |= settings(self._federation, party).to_environment()
+        environment |= {
+            "FEDSILO_LAUNCHER": "local",
+            "FEDSILO_FOLDER": str(self._folder / party),
+            "FEDSILO_POLICY_FILE": str(self._policy_file(party)),
+        }
+        self._started[party] = time.monotonic()
+        self._agents[party].start([sys.executable, "-P", "-m", "fedsilo", "agent"], environment)
+
+    def _policy_file(self, party: str) -> Path:
+        return self._folder / party / "policy.json"
+
+    def _close(self) -> None:
+        try:
+            end_processes(self._folder)
+        finally:
+            if self._emulator:
+                self._emulator.close()
+
+
+def trainer_log(folder: Path, party: str, run: str) -> Path:
+    """The log of a party's trainer; it may not be there."""
+    return folder / party / "runs" / run / "log.txt"
+
+
+def end_processes(folder: Path) -> None:
+    """End the agents and trainers of the embedded federation in ``folder``, whoever started them."""
+
+    def end(agent: Path) -> None:
+        LocalProcess(agent).end()  # first, because it starts trainers
+        LocalLauncher(agent.parent / "runs").close()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(end, folder.glob("*/agent")))

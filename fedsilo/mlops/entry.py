@@ -1,0 +1,15 @@
+"""The entry point of the packages for FedML's platform, at the top of each: FedML starts it as
+
+``python mlops_entry.py --cf CONFIGURATION --rank R --role client|server``.
+"""
+
+import sys
+
+import fedml  # noqa: F401  (with its cloud client, before fedsilo.workload.base, which would import it without)
+
+# isort: split
+
+from fedsilo.mlops import trainer
+
+if __name__ == "__main__":
+    sys.exit(trainer.main())

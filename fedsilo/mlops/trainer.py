@@ -1,0 +1,230 @@
+"""A party's part in a run of FedML's hosted platform: what the packages of ``fedsilo package`` run.
+
+The platform's agent starts ``mlops_entry.py`` of the package; FedML's own managers and backend, as they are, carry the
+models. Their messages hold parameters and a sample count and nothing else, so the sums that fedsilo's own rounds send
+beside the parameters travel among them here, under names that no parameter has, and are taken out before aggregation.
+The rounds that FedML counts are therefore two more than those that train:
+
+==============  ==========================================  ==========================================
+FedML's round   a silo                                      the aggregator
+==============  ==========================================  ==========================================
+0               sends its statistics, does not train        makes the global standardisation of them
+1 to R          evaluates the model, then trains on it      records the evaluation, aggregates
+R + 1           evaluates the final model                   records the evaluation
+==============  ==========================================  ==========================================
+
+Deadline, quorum, resuming, the cap on weights and the checks of updates are fedsilo's own rounds' and are not here.
+"""
+
+import logging
+import sys
+from argparse import Namespace
+from collections import OrderedDict, defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from fedsilo import names
+from fedsilo.config.defaults import ROUNDS
+from fedsilo.config.environment import Settings
+from fedsilo.errors import FedsiloError, SpecError
+from fedsilo.training.tracking import Tracker, parameters
+from fedsilo.workload import registry
+from fedsilo.workload.base import Aggregator, Sums, Trainer, metrics_of, refuse_unsupported
+from fedsilo.workload.registry import SiloData, Workload
+
+import fedml
+from fedml.core import ClientTrainer, ServerAggregator
+
+SUMS = "fedsilo.sums."
+"""What the name of a sum begins with among the parameters, and no parameter's name does."""
+
+EXTRA_ROUNDS = 2
+"""FedML's rounds that do not train: the first and the last."""
+
+log = logging.getLogger(__name__)
+
+Parameters = OrderedDict[str, torch.Tensor]
+
+
+class SiloTrainer(ClientTrainer):  # type: ignore[misc]
+    """A silo's side: the workload's trainer, with its sums among the parameters that FedML sends."""
+
+    def __init__(self, trainer: Trainer, data: SiloData, args: Namespace, rounds: int) -> None:
+        super().__init__(trainer.model, args)
+        self._trainer, self._data, self._rounds = trainer, data, rounds
+        self._sums: Sums = {}
+
+    def update_dataset(self, local_train_dataset: Any, local_test_dataset: Any, local_sample_number: int) -> None:
+        self._trainer.update_dataset(local_train_dataset, local_test_dataset, local_sample_number)
+
+    def set_model_params(self, model_parameters: Parameters) -> None:
+        self._trainer.set_model_params(model_parameters)
+
+    def get_model_params(self) -> Parameters:
+        sums = {f"{SUMS}{name}": tensor for name, tensor in self._sums.items()}
+        return OrderedDict(self._trainer.get_model_params(), **sums)
+
+    def train(self, train_data: Any, device: torch.device, args: Namespace) -> None:
+        """One of FedML's rounds, ``args.round_idx``."""
+        if args.round_idx == 0:
+            self._sums = self._trainer.statistics(train_data)
+            return
+        self._sums = self._trainer.test(self._data.test, device, args)
+        if args.round_idx <= self._rounds:
+            of_training = Namespace(**{**vars(args), "round_idx": args.round_idx - 1})
+            self._trainer.train(train_data, device, of_training)
+
+
+class SilosAggregator(ServerAggregator):  # type: ignore[misc]
+    """The aggregator's side: the workload's aggregator, which gets the silos' sums. ``holdout`` as in FedML's test."""
+
+    def __init__(self, aggregator: Aggregator, holdout: Any, args: Namespace, rounds: int, tracker: Tracker) -> None:
+        super().__init__(aggregator.model, args)
+        self._aggregator, self._holdout, self._rounds, self._tracker = aggregator, holdout, rounds, tracker
+
+    def set_model_params(self, model_parameters: Parameters) -> None:
+        self._aggregator.set_model_params(model_parameters)
+
+    def get_model_params(self) -> Parameters:
+        return self._aggregator.get_model_params()
+
+    def on_before_aggregation(
+        self, raw_client_model_or_grad_list: Sequence[tuple[int, Parameters]]
+    ) -> tuple[list[tuple[int, Parameters]], list[int]]:
+        """Take the sums out, and use them; the model is still the one that opened the round."""
+        totals: Sums = {}
+        updates = []
+        for samples, received in raw_client_model_or_grad_list:
+            for name in [name for name in received if name.startswith(SUMS)]:
+                own, tensor = name.removeprefix(SUMS), received[name].cpu()
+                totals[own] = totals[own] + tensor if own in totals else tensor
+            updates.append((samples, OrderedDict((k, v) for k, v in received.items() if not k.startswith(SUMS))))
+        trained = self.args.round_idx - 1
+        if trained < 0:
+            if totals:
+                self._aggregator.apply_statistics(totals)
+        elif trained > 0:
+            self._evaluate(totals, trained)
+        return updates, list(range(len(updates)))
+
+    def on_after_aggregation(self, aggregated_model_or_grad: Parameters) -> Parameters:
+        """The new global model; in the rounds that do not train, the old one, with the statistics in it."""
+        if 1 <= self.args.round_idx <= self._rounds:
+            return self._aggregator.on_after_aggregation(aggregated_model_or_grad)  # type: ignore[no-any-return]
+        return self.get_model_params()
+
+    def test(self, test_data: Any, device: torch.device, args: Namespace) -> None:
+        """Nothing: FedML calls it after the aggregation, and evaluating goes with the next round."""
+
+    def _evaluate(self, totals: Sums, trained: int) -> None:
+        """Record the metrics of the model that ``trained`` rounds have made."""
+        if self._holdout is not None:
+            totals = self._aggregator.test(self._holdout, self.args.device, self.args)
+        for name, value in metrics_of(self._aggregator, totals).items():
+            self._tracker.log_metric(name, value, trained)
+
+
+class LogNotes:
+    """What is tracked, in the log too: FedML shows a run's log on its platform."""
+
+    def status(self, **fields: Any) -> None:
+        log.info("%s", ", ".join(f"{name}: {value}" for name, value in fields.items()))
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        log.info("%s %.6g, step %d", name, value, step)
+
+
+def main() -> int:
+    """Take part in the run that the command line's configuration file describes; returns the exit code.
+
+    Who the party is stands in the environment, not in what the platform sends.
+    """
+    try:
+        _take(Settings.from_environment())
+    except FedsiloError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def _take(settings: Settings) -> None:
+    args = fedml.init(check_env=False)  # the check asks FedML's platform, without a time limit, what nobody reads
+    own = logging.getLogger("fedsilo")
+    own.parent = logging.root  # FedML has put a root of its own in the place of the one that loggers know
+    own.setLevel(logging.INFO)
+    rounds = _complete(args, settings)
+    task = registry.load(_packaged())
+    torch.manual_seed(args.random_seed)
+    model = task.model(args)
+    run = f"mlops-{args.run_id}"
+    if settings.party == names.AGGREGATOR:
+        _aggregate(args, task, model, settings, run, rounds)
+    else:
+        _train(args, task, model, settings, run, rounds)
+
+
+def _aggregate(args: Any, task: Workload, model: torch.nn.Module, settings: Settings, run: str, rounds: int) -> None:
+    holdout = task.load_aggregator(args)
+    with Tracker(settings, run, LogNotes(), {**parameters(args, None), "rounds": rounds}) as tracker:
+        aggregator = SilosAggregator(task.aggregator(model, args), holdout, args, rounds, tracker)
+        nothing: dict[int, Any] = {}
+        dataset = [0, 0, None, holdout, nothing, nothing, nothing, 0]
+        fedml.FedMLRunner(args, args.device, dataset, model, server_aggregator=aggregator).run()
+
+
+def _train(args: Any, task: Workload, model: torch.nn.Module, settings: Settings, run: str, rounds: int) -> None:
+    data = task.load_silo(args)
+    samples, train, test = (_at_any_index(own) for own in (data.num_train, data.train, data.test))
+    dataset = [data.num_train, 0, None, None, samples, train, test, 0]
+    with Tracker(settings, run, LogNotes(), {**parameters(args, data.num_train), "rounds": rounds}) as args.tracker:
+        trainer = SiloTrainer(task.trainer(model, args), data, args, rounds)
+        fedml.FedMLRunner(args, args.device, dataset, model, client_trainer=trainer).run()
+
+
+def _at_any_index(value: Any) -> defaultdict[int, Any]:
+    """FedML calls a silo's data by a number of its own making; a silo has but one."""
+    return defaultdict(lambda: value)
+
+
+def _complete(args: Any, settings: Settings) -> int:
+    """Check what the platform sent, add what a workload expects, and return the number of rounds that train.
+
+    The platform replaces whole sections of the package's configuration by what its users entered, so a value may be
+    missing, or a text. Raises ``SpecError`` naming each that is not valid.
+    """
+    name = _packaged()
+    refuse_unsupported(vars(args))
+    role = "server" if settings.party == names.AGGREGATOR else "client"
+    if args.role != role:
+        raise SpecError(f"role: {settings.party} runs the {role} package, and the platform started it as {args.role}")
+    given = {key: value for key, value in vars(args).items() if key in registry.configuration(name)["train_args"]}
+    try:
+        rounds, seed = int(getattr(args, "comm_round", ROUNDS)), int(getattr(args, "random_seed", 0))
+    except (TypeError, ValueError):
+        raise SpecError("comm_round, random_seed: should be whole numbers") from None
+    if not 1 <= rounds <= 100_000:
+        raise SpecError(f"comm_round: {rounds} should be between 1 and 100000")
+    added = {
+        **registry.hyperparameters(name, given),
+        "silo": settings.party,
+        "data": settings.data,
+        "random_seed": seed,
+        "comm_round": rounds + EXTRA_ROUNDS,
+        "dataset": name,
+        "frequency_of_the_test": 1,
+        "federated_optimizer": "FedAvg",
+        "device": torch.device("cuda" if role == "client" and torch.cuda.is_available() else "cpu"),
+    }
+    for key, value in added.items():
+        setattr(args, key, value)
+    return rounds
+
+
+def _packaged() -> str:
+    """The workload of this package, the only one in it. Raises ``SpecError`` where there is not one."""
+    found = registry.available()
+    if len(found) != 1:
+        raise SpecError(f"the package should hold one workload, not {', '.join(found) or 'none'}; build it again")
+    return found[0]

@@ -1,0 +1,133 @@
+"""A silo's side of the rounds: FedML's client manager, over mail.
+
+A silo that was started again asks nobody: the newest broadcast in the bucket tells which round is open.
+"""
+
+import logging
+import time
+from argparse import Namespace
+from typing import Any
+
+from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo.config.run import Run
+from fedsilo.errors import MailError, RefusedError, RunError
+from fedsilo.ledger.writer import Ledger
+from fedsilo.messaging.mailbox import check_parameters
+from fedsilo.states import PartyState
+from fedsilo.training.comm import ROUND, MailCommManager
+from fedsilo.training.manager import MailManagerMixin
+from fedsilo.workload.base import Sums, Trainer
+from fedsilo.workload.registry import SiloData
+
+from fedml.core.distributed.communication.message import Message
+from fedml.cross_silo.client.fedml_client_master_manager import ClientMasterManager
+from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
+from fedml.cross_silo.client.message_define import MyMessage
+
+SIGN_OF_LIFE_SECONDS = 60.0
+"""How often a waiting silo tells the aggregator that it is there; it heals a notice that was lost."""
+
+PATIENCE_DEADLINES = 3
+"""For how many deadlines of a round a silo waits for word from the aggregator, if that is longer than the join time."""
+
+log = logging.getLogger(__name__)
+
+
+class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
+    """Trains when a round opens. Raises from ``run``: ``RefusedError`` where the aggregator ended the silo's part,
+    ``RunError`` where it is not heard of any more, ``MailError`` where what it sends is not the model."""
+
+    def __init__(
+        self,
+        args: Namespace,
+        adapter: TrainerDistAdapter,
+        data: SiloData,
+        comm: MailCommManager,
+        run: Run,
+        ledger: Ledger,
+    ) -> None:
+        self._data, self._comm, self._run, self._ledger = data, comm, run, ledger
+        super().__init__(args, adapter, rank=args.rank, size=len(run.silos), backend="MAIL")
+        self.round_idx = -1  # the last round that was answered
+        self._statistics = self._trainer.statistics(data.train)
+        self._evaluation: Sums = {}
+        self._heard = time.monotonic()
+
+    @property
+    def _trainer(self) -> Trainer:
+        return self.trainer_dist_adapter.trainer.trainer  # type: ignore[no-any-return]
+
+    # --- FedML's hooks
+
+    def send_message(self, message: Message) -> None:
+        message.add_params(ROUND, max(0, self.round_idx))
+        super().send_message(message)
+
+    def handle_message_connection_ready(self, msg_params: Message) -> None:
+        """Report ONLINE, and go on with the open round if there is one."""
+        self.send_client_status(0)
+        self._ledger.status(state=PartyState.WAITING)
+        newest = self._comm.mailbox.newest_broadcast()
+        if newest is not None:
+            self._comm.deliver(newest)
+
+    def handle_message_receive_model_from_server(self, msg_params: Message) -> None:
+        """Evaluate the global model, train on it unless it is the final one, and answer."""
+        self._heard = time.monotonic()
+        round_idx = msg_params.get(ROUND)
+        if round_idx <= self.round_idx:
+            log.info("round %d was answered before", round_idx)
+            return
+        model = msg_params.get(MyMessage.MSG_ARG_KEY_MODEL_PARAMS) or {}
+        check_parameters(model, self._trainer.get_model_params(), "the global model")
+        self.round_idx = round_idx
+        adapter = self.trainer_dist_adapter
+        adapter.update_dataset(self.rank - 1)
+        adapter.update_model(model)
+        with self._ledger.span("evaluate", round_idx):
+            self._evaluation = self._trainer.test(self._data.test, adapter.device, self.args)
+        if round_idx == self.num_rounds:
+            self.send_client_status(0, self.RUN_FINISHED_STATUS_FLAG)
+            self.finish()
+            return
+        self._ledger.status(state=PartyState.TRAINING, round=round_idx)
+        with self._ledger.span("train", round_idx):
+            weights, samples = adapter.train(round_idx)
+        if round_idx == self.num_rounds - 1:
+            self._comm.mailbox.publish_model(weights)
+        self.send_model_to_server(0, weights, samples)
+        self._ledger.status(state=PartyState.WAITING)
+        self._heard = time.monotonic()
+
+    def send_model_to_server(self, receive_id: int, weights: Any, local_sample_num: int) -> None:
+        message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, self.rank, receive_id)
+        message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, weights)
+        message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, local_sample_num)
+        message.add_params("evaluation", self._evaluation)
+        self.send_message(message)
+
+    def send_client_status(self, receive_id: int, status: str = ClientMasterManager.ONLINE_STATUS_FLAG) -> None:
+        message = Message(MyMessage.MSG_TYPE_C2S_CLIENT_STATUS, self.rank, receive_id)
+        message.add_params(MyMessage.MSG_ARG_KEY_CLIENT_STATUS, status)
+        message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, self._data.num_train)
+        message.add_params("statistics", self._statistics)
+        message.add_params("evaluation", self._evaluation)
+        self.send_message(message)
+        self._comm.wake_at = time.monotonic() + SIGN_OF_LIFE_SECONDS
+
+    def handle_message_finish(self, msg_params: Message) -> None:
+        """The aggregator ended this silo's part, or the run."""
+        reason = str(msg_params.get("reason"))
+        raise RefusedError(reason) if msg_params.get("refused") else RunError(reason)
+
+    # --- beyond them
+
+    def _handle_tick(self, message: Message) -> None:
+        patience = max(self._run.join_seconds, PATIENCE_DEADLINES * self._run.deadline_seconds)
+        if time.monotonic() - self._heard > patience:
+            raise RunError(f"no word from the aggregator for {patience:g} s; see its status and log")
+        if time.monotonic() >= self._comm.wake_at:
+            self.send_client_status(0)
+
+    def _handle_bad_mail(self, message: Message) -> None:
+        raise MailError(message.get("reason"))

@@ -1,0 +1,155 @@
+"""FedML's communication manager over mail.
+
+It turns FedML's messages into mail and back, and hands every message to the manager in one thread. FedML 0.9.6 has
+no way to name a backend of one's own (its hook for that can only be called too late), so fedsilo's managers set this
+one in ``_init_manager``.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo.config.run import Run
+from fedsilo.errors import MailError, NoticeError
+from fedsilo.ledger.writer import Ledger
+from fedsilo.messaging.mailbox import MODEL, Mailbox, Notice, Tensors
+from fedsilo.names import AGGREGATOR, EVERYONE
+from fedsilo.queue_settings import LONG_POLL_SECONDS
+
+from fedml.core.distributed.communication.base_com_manager import BaseCommunicationManager
+from fedml.core.distributed.communication.message import Message
+from fedml.core.distributed.communication.observer import Observer
+from fedml.cross_silo.server.message_define import MyMessage
+
+KINDS = {
+    "sync": MyMessage.MSG_TYPE_S2C_SYNC_MODEL_TO_CLIENT,
+    "finish": MyMessage.MSG_TYPE_S2C_FINISH,
+    "update": MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER,
+    "status": MyMessage.MSG_TYPE_C2S_CLIENT_STATUS,
+}
+"""The words for the FedML message types that travel. The first two are the aggregator's, the others a silo's."""
+
+FROM_AGGREGATOR = {"sync", "finish"}
+
+TICK = "tick"
+"""A local message: time has passed; the manager looks at its deadlines."""
+
+BAD_MAIL = "bad-mail"
+"""A local message: a mail of ``sender`` could not be opened, for ``reason``."""
+
+ROUND = "round_idx"
+SUMS = ("statistics", "evaluation")
+"""Message parameters that hold ``learning.Sums``."""
+
+_ADDRESSING = ("msg_type", "sender", "receiver", ROUND)
+"""Message parameters that the mail's address and header say."""
+
+log = logging.getLogger(__name__)
+
+
+class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
+    """One party's end. ``wake_at`` (on ``time.monotonic``'s clock) is when the manager wants its next tick."""
+
+    def __init__(self, mailbox: Mailbox, run: Run, ledger: Ledger) -> None:
+        self.mailbox = mailbox
+        self.wake_at = 0.0
+        self._ledger = ledger
+        self._parties = run.parties
+        self._rank = self._parties.index(mailbox.settings.party)
+        self._observers: list[Observer] = []
+        self._receiving = False
+        self._round = 0
+        self._newest_broadcast = -1
+
+    # --- FedML's interface
+
+    def send_message(self, message: Message) -> None:
+        """Mail one message. Its parameters are JSON values, but for the model and the sums."""
+        params = dict(message.get_params())
+        kind = next(word for word, number in KINDS.items() if number == message.get_type())
+        model = params.pop(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, None)
+        groups: dict[str, Tensors] = {name: params.pop(name) for name in SUMS if name in params}
+        if model is not None:
+            groups[MODEL] = model
+        fields = {name: value for name, value in params.items() if name not in _ADDRESSING}
+        with self._ledger.span("mail", params[ROUND]):
+            self.mailbox.send(self._parties[message.get_receiver_id()], kind, params[ROUND], fields, groups)
+
+    def add_observer(self, observer: Observer) -> None:
+        self._observers.append(observer)
+
+    def remove_observer(self, observer: Observer) -> None:
+        self._observers.remove(observer)
+
+    def handle_receive_message(self) -> None:
+        """Wait for mail and dispatch it, until ``stop_receive_message``; a party that waits uses no CPU."""
+        self._receiving = True
+        self._dispatch(self._local(MyMessage.MSG_TYPE_CONNECTION_IS_READY))
+        while self._receiving:
+            with self._ledger.span("wait", lambda: self._round):
+                wait = min(LONG_POLL_SECONDS, self.wake_at - time.monotonic())
+                notices = self.mailbox.receive(max(0.0, wait))
+            for notice in self._worth_opening(notices):
+                if self._receiving:
+                    self.deliver(notice)
+            self._dispatch(self._local(TICK))
+
+    def stop_receive_message(self) -> None:
+        self._receiving = False
+
+    # --- beyond it
+
+    def broadcast(self, silos: Iterable[str], round_idx: int, model: Tensors) -> Notice:
+        """Mail the global model that opens ``round_idx`` to ``silos``, as one object."""
+        with self._ledger.span("mail", round_idx):
+            return self.mailbox.broadcast(silos, "sync", round_idx, {}, {MODEL: model})
+
+    def deliver(self, notice: Notice) -> None:
+        """Open a mail and dispatch it; one that is none is dispatched as ``BAD_MAIL``."""
+        sender = notice.address.sender
+        if sender not in self._parties or (self._rank == 0) == (sender == AGGREGATOR):
+            return  # of no party to this run, or of a silo to a silo: nobody's business here
+        try:
+            with self._ledger.span("mail", lambda: self._round):
+                mail = self.mailbox.open(notice)
+            if mail.kind not in KINDS or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
+                raise MailError(f"{notice.key} by {sender} is of unknown type {mail.kind!r:.40}")
+        except NoticeError as error:
+            log.warning("dropped a notice: %s", error)
+            return
+        except MailError as error:
+            message = self._local(BAD_MAIL)
+            message.add_params("party", sender)
+            message.add_params("reason", str(error))
+        else:
+            self._round = mail.round_idx
+            if notice.address.receiver == EVERYONE:
+                self._newest_broadcast = mail.round_idx
+            message = Message(KINDS[mail.kind], self._parties.index(sender), self._rank)
+            for name, value in mail.fields.items():
+                if name not in message.get_params():
+                    message.add_params(name, value)
+            message.add_params(ROUND, mail.round_idx)
+            message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, mail.groups.get(MODEL))
+            for name in SUMS:
+                message.add_params(name, mail.groups.get(name))
+        self._dispatch(message)
+
+    def _worth_opening(self, notices: list[Notice]) -> list[Notice]:
+        """Without global models of rounds that are closed, or that this party has seen."""
+        rounds = [notice.address.seq for notice in notices if notice.address.receiver == EVERYONE]
+        newest = max(rounds, default=-1)
+        return [
+            notice
+            for notice in notices
+            if notice.address.receiver != EVERYONE or newest == notice.address.seq > self._newest_broadcast
+        ]
+
+    def _local(self, kind: Any) -> Message:
+        return Message(kind, self._rank, self._rank)
+
+    def _dispatch(self, message: Message) -> None:
+        for observer in self._observers:
+            observer.receive_message(message.get_type(), message)

@@ -1,0 +1,90 @@
+"""Take part in a run: make the workload's model and data, FedML's manager for the party's role, and run it."""
+
+import json
+import random
+from argparse import Namespace
+from contextlib import closing
+from typing import Any
+
+import numpy as np
+import torch
+
+from fedsilo import fedml_shim, names  # noqa: F401  (fedml_shim before FedML)
+from fedsilo.config.environment import Settings
+from fedsilo.config.run import Run
+from fedsilo.ledger.writer import Ledger
+from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.training.client import SiloManager
+from fedsilo.training.comm import MailCommManager
+from fedsilo.training.server import AggregatorManager, StreamingAggregator
+from fedsilo.training.tracking import Tracker, parameters
+from fedsilo.workload import registry
+from fedsilo.workload.base import Trainer, refuse_unsupported, state
+
+from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
+
+SUMS_BYTES = 8 * 2**20
+"""What a mail may hold beside the model: header, statistics, evaluation."""
+
+
+def take(settings: Settings, run: Run, ledger: Ledger) -> None:
+    """Return when the party's part is done. Raises ``FedsiloError`` with the reason where it can't be done."""
+    args = arguments(settings, run)
+    random.seed(run.seed)
+    np.random.seed(run.seed)
+    torch.manual_seed(run.seed)
+    learns = registry.load(run.workload)
+    model = learns.model(args)
+    size = sum(tensor.nbytes for tensor in state(model).values())
+    with closing(Mailbox(settings, run.id, limit=size + SUMS_BYTES)) as mailbox:
+        comm = MailCommManager(mailbox, run, ledger)
+        if settings.party == names.AGGREGATOR:
+            holdout = learns.load_aggregator(args)
+            aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
+            with Tracker(settings, run.id, ledger, parameters(args, None)) as tracker:
+                AggregatorManager(args, aggregator, comm, run, ledger, tracker).run()
+        else:
+            data = learns.load_silo(args)
+            adapter = _adapter(args, learns.trainer(model, args), model, data)
+            with Tracker(settings, run.id, ledger, parameters(args, data.num_train)) as args.tracker:
+                SiloManager(args, adapter, data, comm, run, ledger).run()
+
+
+def _adapter(args: Namespace, trainer: Trainer, model: torch.nn.Module, data: registry.SiloData) -> TrainerDistAdapter:
+    """What FedML's manager trains with: it knows a silo's data by the silo's index."""
+    index, samples = args.rank - 1, data.num_train
+    train, test = {index: data.train}, {index: data.test}
+    return TrainerDistAdapter(args, args.device, args.rank, model, samples, {index: samples}, train, test, trainer)
+
+
+def arguments(settings: Settings, run: Run) -> Namespace:
+    """FedML's arguments: the workload's configuration, then the run's hyperparameters, then what the run fixes.
+
+    Raises ``SpecError`` for a setting that FedML 0.9.6 does not honour.
+    """
+    merged: dict[str, Any] = {}
+    for section in registry.configuration(run.workload).values():
+        merged.update(section or {})
+    merged.update(registry.hyperparameters(run.workload, run.hyperparameters))
+    refuse_unsupported(merged)
+    rank = 0 if settings.party == names.AGGREGATOR else run.rank(settings.party)
+    merged.update(
+        training_type="cross_silo",
+        scenario="horizontal",
+        backend="MAIL",
+        using_mlops=False,
+        run_id=run.id,
+        rank=rank,
+        silo=settings.party,
+        data=settings.data,
+        random_seed=run.seed,
+        comm_round=run.rounds,
+        client_num_in_total=len(run.silos),
+        client_num_per_round=len(run.silos),
+        worker_num=len(run.silos),
+        client_id_list=json.dumps([rank] if rank else list(range(1, len(run.silos) + 1))),
+        device=torch.device("cuda" if rank and torch.cuda.is_available() else "cpu"),  # aggregating is memory-bound
+    )
+    merged.setdefault("dataset", run.workload)
+    merged.setdefault("frequency_of_the_test", 1)
+    return Namespace(**merged)

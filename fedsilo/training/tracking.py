@@ -1,0 +1,142 @@
+"""The record in SageMaker Experiments: one experiment per federation and party, one run per run id.
+
+The SDK works in a thread of its own and is imported there: its import costs a second and its calls go over the
+network, and learning waits for neither. A call that fails is retried by the client, then logged and counted; it never
+stops training. What was recorded is in the ledger too.
+"""
+
+import logging
+import math
+import queue
+import threading
+import time
+from argparse import Namespace
+from types import TracebackType
+from typing import Any, Protocol
+
+import boto3
+
+from fedsilo import aws, names
+from fedsilo.config.environment import Settings
+
+CLOSE_SECONDS = 30.0
+"""How long the end of a run may wait for SageMaker to take what is left."""
+
+RETRY_SECONDS = 15.0
+"""How long after a failure the run is opened again; until then metrics are kept in memory."""
+
+ATTEMPTS = 3
+"""Tries of one call, fewer than mail's: what is lost here is in the ledger too."""
+
+SDK_CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
+"""Without this the SDK reports account, version and call to a bucket of AWS's."""
+
+log = logging.getLogger(__name__)
+
+Metric = tuple[str, float, int, float]
+
+
+def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | float | str]:
+    """The parameters of a party's run by the names that they have in SageMaker; those the workload has."""
+    known = {
+        "train data size": train_data_size,
+        "device": str(args.device),
+        "center": args.silo,
+        "learning-rate": getattr(args, "lr", None),
+        "batch-size": getattr(args, "batch_size", None),
+        "client-optimizer": getattr(args, "client_optimizer", None),
+        "weight-decay": getattr(args, "weight_decay", None),
+        "epochs": getattr(args, "epochs", None),
+        "rounds": args.comm_round,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+class Notes(Protocol):
+    """Where all that is tracked stands too, whatever SageMaker does: a run's ``Ledger``, or FedML's log."""
+
+    def status(self, **fields: Any) -> None:
+        """Something of the party's part has changed."""
+
+    def metric(self, name: str, value: float, step: int) -> None:
+        """A metric of the party."""
+
+
+class Tracker:
+    """Records parameters and metrics of one party's part in one run, as a context manager.
+
+    ``run`` is the run's id; ``experiment`` is the name to look under.
+    """
+
+    def __init__(self, settings: Settings, run: str, notes: Notes, parameters: dict[str, Any]) -> None:
+        rank = 0 if settings.party == names.AGGREGATOR else settings.rank
+        self.experiment = names.experiment(settings.federation, rank)
+        self._run_name = run
+        self._notes = notes
+        self._parameters = parameters
+        self._failures = 0
+        self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        notes.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
+        self._thread = threading.Thread(target=self._record, name="tracking", daemon=True)
+        self._thread.start()
+
+    def log_metric(self, name: str, value: float, step: int) -> None:
+        """Record a metric; ``step`` is the epoch at a silo and the round at the aggregator. Values that are not
+        finite (the AUC of a set with one class) are left out, as SageMaker takes none."""
+        if not math.isfinite(value):
+            return
+        self._notes.metric(name, value, step)
+        self._metrics.put((name, value, step, time.time()))
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Let SageMaker take what is left, for at most ``CLOSE_SECONDS``."""
+        self._closing.set()
+        self._metrics.put(None)
+        self._thread.join(CLOSE_SECONDS)
+        if self._thread.is_alive():
+            self._fail(f"SageMaker did not take the last metrics within {CLOSE_SECONDS:g} s")
+
+    def _record(self) -> None:
+        while True:
+            try:
+                run = self._open_run()
+                break
+            except Exception as error:
+                self._fail(f"experiment {self.experiment}: {error}")
+                if self._closing.wait(RETRY_SECONDS):
+                    return
+        try:
+            with run:
+                run.log_parameters(self._parameters)
+                for name, value, step, timestamp in iter(self._metrics.get, None):
+                    try:
+                        run.log_metric(name=name, value=value, step=step, timestamp=timestamp)
+                    except Exception as error:
+                        self._fail(f"metrics up to {name} of step {step}: {error}")
+        except Exception as error:
+            self._fail(f"experiment {self.experiment}: {error}")
+
+    def _open_run(self) -> Any:
+        from sagemaker.core.experiments.run import Run as SageMakerRun
+        from sagemaker.core.helper.session_helper import Session
+
+        logging.getLogger("sagemaker.config").setLevel(logging.WARNING)
+        boto_session = boto3.Session()
+        session = Session(
+            boto_session=boto_session,
+            sagemaker_client=boto_session.client("sagemaker", config=aws.config(ATTEMPTS)),
+            sagemaker_metrics_client=boto_session.client("sagemaker-metrics", config=aws.config(ATTEMPTS)),
+            sagemaker_config=SDK_CONFIG,
+        )
+        return SageMakerRun(experiment_name=self.experiment, run_name=self._run_name, sagemaker_session=session)
+
+    def _fail(self, what: str) -> None:
+        self._failures += 1
+        log.warning("tracking failed, the run goes on: %s", what)
+        self._notes.status(tracking_failures=self._failures)

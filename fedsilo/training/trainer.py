@@ -1,0 +1,76 @@
+"""One party's part in one run, from start to end: what a Job, or a local process, runs.
+
+It takes who it is from the environment (``Settings``) and the run from ``run.json`` in the mail bucket. When its
+part does not end well, one line says why not, in the log and in its status; where it may be
+started again, that status is no final one, and whoever starts trainers says so when it gives up.
+"""
+
+import logging
+import signal
+import sys
+from types import FrameType
+
+from fedsilo import redaction
+from fedsilo.config.environment import Settings, log_level
+from fedsilo.config.run import fetch
+from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
+from fedsilo.ledger.writer import Ledger
+from fedsilo.states import PartyState, TrainerExit
+
+log = logging.getLogger(__name__)
+
+
+def main(run_id: str) -> int:
+    """Take part in the run. Returns the exit code (``launcher.DONE``, ``AGAIN`` or ``OVER``)."""
+    _log_to_stderr()
+    ledger: Ledger | None = None
+    reason = ""
+    try:
+        logging.getLogger("fedsilo").setLevel(log_level())
+        settings = Settings.from_environment()
+        run = fetch(settings, run_id)
+        ledger = Ledger(settings, run)
+        signal.signal(signal.SIGTERM, _stop)
+        with ledger.span("start", 0):
+            from fedsilo.training import session  # FedML and torch: seconds, and no reader of run.json needs them
+        log.info("%s takes part in run %s", settings.party, run.id)
+        session.take(settings, run, ledger)
+        state, code = PartyState.FINISHED, TrainerExit.DONE
+    except StoppedError as error:
+        log.error("%s", error)
+        state, reason, code = PartyState.STOPPED, str(error), TrainerExit.RETRY
+    except HubError as error:
+        log.error("%s", error)
+        state, reason, code = PartyState.RESTARTING, str(error), TrainerExit.RETRY
+    except FedsiloError as error:
+        log.error("%s", error)
+        state, reason, code = (
+            PartyState.REFUSED if isinstance(error, RefusedError) else PartyState.FAILED,
+            str(error),
+            TrainerExit.FATAL,
+        )
+    except Exception as error:
+        log.exception("a defect of fedsilo or of the workload")
+        state, reason, code = (
+            PartyState.RESTARTING,
+            redaction.line(f"defect: {type(error).__name__}: {error}"),
+            TrainerExit.RETRY,
+        )
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # how it ended is known, and needs to be said
+    if ledger:
+        ledger.close(state=state, reason=redaction.reason(reason))
+    if code == TrainerExit.DONE:
+        log.info("%s is done", settings.party)
+    return code
+
+
+def _stop(signum: int, frame: FrameType | None) -> None:
+    raise StoppedError("stopped by SIGTERM; it goes on where it was when it is started again")
+
+
+def _log_to_stderr() -> None:
+    """fedsilo's log from INFO, everybody else's from WARNING: FedML logs several lines per message."""
+    logging.basicConfig(
+        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+    logging.getLogger("fedsilo").setLevel(logging.INFO)

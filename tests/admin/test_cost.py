@@ -1,0 +1,73 @@
+"""What the price of a federation follows from: the resources that its spec synthesizes."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from typer.testing import CliRunner
+
+from fedsilo.admin import cost
+from fedsilo.cli.main import app
+from fedsilo.errors import SpecError
+
+SPEC = """
+name: heart
+aggregator: {region: us-east-1, vpc_cidr: 10.0.0.0/16}
+silos:
+  - {name: isolated, vpc_cidr: 10.1.0.0/16}
+  - {name: two-zones, vpc_cidr: 10.2.0.0/16, endpoint_zones: 2}
+  - {name: open, vpc_cidr: 10.3.0.0/16, egress: nat}
+  - {name: gpu, vpc_cidr: 10.4.0.0/16, compute: {gpu: 2}}
+  - {name: own-data, vpc_cidr: 10.5.0.0/16, data: s3}
+"""
+
+
+@pytest.fixture(scope="module")
+def priced(tmp_path_factory: pytest.TempPathFactory) -> list[cost.Line]:
+    path = tmp_path_factory.mktemp("cost") / "federation.yaml"
+    path.write_text(SPEC)
+    told = CliRunner().invoke(app, ["cost", "--json", "--federation", str(path)])
+    assert told.exit_code == 0, told.output
+    return [cost.Line(**line) for line in json.loads(told.stdout)]
+
+
+def of(priced: list[cost.Line], party: str) -> dict[str, cost.Line]:
+    return {line.item: line for line in priced if line.party == party}
+
+
+def idle(priced: list[cost.Line], party: str) -> float:
+    return sum(line.monthly for line in priced if line.party == party)
+
+
+def test_isolation_and_each_further_zone_cost_what_their_endpoints_cost(priced: list[cost.Line]) -> None:
+    assert of(priced, "isolated")["Interface endpoints, times zones"].quantity == 12
+    assert idle(priced, "two-zones") - idle(priced, "isolated") == pytest.approx(12 * 7.30)
+    assert idle(priced, "isolated") - idle(priced, "open") == pytest.approx(12 * 7.30 - 36.50)
+
+
+def test_gpu_costs_while_it_trains_and_nothing_while_it_does_not(priced: list[cost.Line]) -> None:
+    assert idle(priced, "gpu") == pytest.approx(idle(priced, "isolated"))
+    assert of(priced, "gpu")["Trainer, GPUs"].training_hour == pytest.approx(2 * 1.006 * 1.12)
+    assert of(priced, "isolated")["Trainer, vCPUs"].training_hour == pytest.approx(2 * 0.048 * 1.12)
+
+
+def test_own_data_costs_its_key_and_the_hub_is_the_aggregators(priced: list[cost.Line]) -> None:
+    assert idle(priced, "own-data") - idle(priced, "isolated") == pytest.approx(1.00)
+    assert of(priced, "aggregator")["Alarms"].quantity == 6
+    assert "Alarms" not in of(priced, "isolated")
+
+
+def test_table_has_every_line_and_the_sum(priced: list[cost.Line], capsys: pytest.CaptureFixture[str]) -> None:
+    Console(width=120).print(cost.table(priced))
+    text = capsys.readouterr().out
+    assert all(line.item in text for line in priced)
+    assert f"{sum(line.monthly for line in priced):,.2f}" in text
+    assert cost.AS_OF in text
+
+
+def test_spec_that_is_not_valid_has_no_price(tmp_path: Path) -> None:
+    path = tmp_path / "federation.yaml"
+    path.write_text("name: heart")
+    with pytest.raises(SpecError, match="no templates to price: silos: is missing"):
+        cost.templates(path)

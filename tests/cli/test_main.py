@@ -1,0 +1,119 @@
+"""The command tells what is wrong with its options in one line, and help costs nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from fedsilo.cli import main
+from fedsilo.names import AGGREGATOR
+from tests.support.hub import Hub
+
+ROOT = Path(__file__).parents[2]
+FEDERATION = ("--federation", str(ROOT / "federation.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _signals() -> Iterator[None]:
+    """``cli.main`` takes over signals."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--workload", "nosuch"], "workload: 'nosuch' is not one of heart_disease, mlp"),
+        (["--workload", "[/red]"], "workload: '[/red]' is not one of heart_disease, mlp"),
+        (["--workload", "[bold]"], "workload: '[bold]' is not one of heart_disease, mlp"),
+        (
+            ["--set", "momentum=0.9"],
+            "hyperparameters.momentum: heart_disease has no such one; it has batch_size, client_optimizer, epochs, lr, "
+            "mu, weight_decay",
+        ),
+        (["--set", "lr=fast"], "hyperparameters.lr: 'fast' is not of type float"),
+        (["--set", "lr"], "--set: 'lr' is not KEY=VALUE"),
+        (["--silos", "9"], "--silos: 9 is not between 1 and the federation's 4"),
+        (["--silos", "0"], "--silos: 0 is not between 1 and the federation's 4"),
+        (["--silos", "²"], "--silos: '²' not in the federation, which has cleveland, hungary, switzerland, long-beach"),
+        (
+            ["--silos", "cleveland,boston"],
+            "--silos: 'boston' not in the federation, which has cleveland, hungary, switzerland, long-beach",
+        ),
+        (["--silos", "cleveland,cleveland"], "silos: a silo is named twice"),
+        (["--silos", "2", "--quorum", "3"], "quorum: 3 is more than the 2 silos of the run"),
+        (["--quorum", "0"], "quorum: Input should be greater than or equal to 1"),
+        (["--rounds", "0"], "rounds: Input should be greater than or equal to 1"),
+        (["--deadline", "nan"], "deadline_seconds: "),
+        (["--deadline", "-1"], "deadline_seconds: Input should be greater than 0"),
+        (["--federation", "missing.yaml"], "missing.yaml: No such file or directory"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_an_exit_code(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", ["fedsilo", "demo", *FEDERATION, "--out", str(out), *options])
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    printed = capsys.readouterr()
+    assert caught.value.code == (1 if "missing.yaml" in words else 2)
+    assert printed.out == ""
+    [line] = printed.err.splitlines()
+    assert line.startswith(f"error: {words}")
+    assert not out.exists(), "nothing was begun"
+
+
+def test_several_bad_options_are_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--rounds", "0", "--seed", "-1", "--deadline", "0"]
+    monkeypatch.setattr(sys, "argv", ["fedsilo", "demo", *FEDERATION, *options])
+    with pytest.raises(SystemExit):
+        main.main()
+    lines = capsys.readouterr().err.removeprefix("error: ").splitlines()
+    assert {line.split(":")[0] for line in lines} == {"rounds", "seed", "deadline_seconds"}
+
+
+def test_help_imports_nothing_heavy() -> None:
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "fedsilo", "--help"], capture_output=True, text=True, check=True
+    )
+    assert "Train a federation on this machine" in process.stdout
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in process.stderr.splitlines()}
+    assert {"typer", "fedsilo"} <= imported, "the control"
+    assert not imported & {"torch", "fedml", "boto3", "botocore", "pydantic", "numpy", "sagemaker", "moto", "yaml"}
+
+
+def test_a_trainer_without_a_name_says_what_is_missing_and_is_over() -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("FEDSILO_")}
+    process = subprocess.run(
+        [sys.executable, "-m", "fedsilo", "trainer", "run-1"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 3
+    assert "FEDSILO_PARTY is not set" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def test_a_trainer_of_a_run_that_was_not_started_says_so(hub: Hub) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "fedsilo", "trainer", "no-such-run"],
+        env=os.environ | hub.settings(AGGREGATOR).to_environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    assert f"read {hub.bucket}/runs/no-such-run/run.json by" in process.stderr
+    assert "run no-such-run was started in this federation" in process.stderr
+    assert "Traceback" not in process.stderr

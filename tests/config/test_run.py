@@ -1,0 +1,138 @@
+"""run.json is read as it was written, or every problem of it is told."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fedsilo.config.run import Run, RunIndexEntry, majority, new_id
+from fedsilo.errors import SpecError
+from fedsilo.keys import RunKeys
+from tests.test_names import NAMES
+
+VALUES: dict[str, Any] = {
+    "run": "heart-20261122-081500-3f",
+    "federation": "heart",
+    "workload": "heart_disease",
+    "silos": ["cleveland", "hungary"],
+    "rounds": 50,
+    "hyperparameters": {"lr": 0.01, "epochs": 2},
+    "seed": 0,
+    "quorum": 2,
+    "deadline_seconds": 30.0,
+    "join_seconds": 120.0,
+    "created": "2026-11-22T08:15:00Z",
+}
+
+
+def test_a_run_is_read_as_it_was_written() -> None:
+    run = Run.checked(VALUES)
+    assert Run.parse(run.model_dump_json()) == run
+    assert [run.rank(silo) for silo in run.silos] == [1, 2]
+    assert run.keys == RunKeys("heart-20261122-081500-3f")
+    assert run.created == datetime(2026, 11, 22, 8, 15, tzinfo=UTC)
+    with pytest.raises(SpecError, match=r"^silos: boston is not in run heart-.*, which has cleveland, hungary$"):
+        run.rank("boston")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"rounds": 0}, "rounds: "),
+        ({"rounds": "many"}, "rounds: "),
+        ({"rounds": 100_001}, "rounds: "),
+        ({"quorum": 3}, "quorum: 3 is more than the 2 silos of the run"),
+        ({"quorum": 0}, "quorum: "),
+        ({"silos": []}, "silos: "),
+        ({"silos": ["cleveland", "cleveland"]}, "silos: a silo is named twice"),
+        ({"silos": ["cleveland", "aggregator"]}, "silos: aggregator and all are no silos"),
+        ({"silos": ["cleveland", "all"]}, "silos: aggregator and all are no silos"),
+        ({"silos": ["cleveland", "../x"]}, "silos.1: "),
+        ({"silos": ["cleveland", "hungary\n"]}, "silos.1: "),
+        ({"hyperparameters": {"lr": float("nan")}}, "hyperparameters.lr"),
+        ({"run": "../../x"}, "run: "),
+        ({"run": "heart-1\n"}, "run: "),
+        ({"run": "x" * 41}, "run: "),
+        ({"federation": "Heart"}, "federation: "),
+        ({"workload": "heart-disease"}, "workload: "),
+        ({"workload": "os"}, "workload: 'os' is not one of heart_disease, mlp"),
+        ({"seed": -1}, "seed: "),
+        ({"seed": 2**31}, "seed: "),
+        ({"deadline_seconds": 0}, "deadline_seconds: "),
+        ({"deadline_seconds": float("nan")}, "deadline_seconds: "),
+        ({"join_seconds": float("inf")}, "join_seconds: "),
+        ({"created": "yesterday"}, "created: "),
+        ({"hyperparameters": {"lr": "fast"}}, "hyperparameters.lr: 'fast' is not of type float"),
+        ({"hyperparameters": {"lr": [1]}}, "hyperparameters.lr"),
+        ({"hyperparameters": {"image": "evil"}}, "hyperparameters.image: heart_disease has no such one"),
+        ({"hyperparameters": {"epochs": float("inf")}}, "hyperparameters.epochs"),
+        ({"image": "evil"}, "image: "),
+    ],
+)
+def test_what_is_wrong_with_a_run_is_named(change: dict[str, Any], words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        Run.parse(json.dumps(VALUES | change))
+    assert str(caught.value).startswith(words)
+
+
+def test_every_problem_has_a_line() -> None:
+    missing = {name: value for name, value in VALUES.items() if name != "seed"}
+    with pytest.raises(SpecError) as caught:
+        Run.checked(missing | {"rounds": 0, "silos": ["A"], "extra": 1})
+    assert {line.split(":")[0] for line in str(caught.value).splitlines()} == {"seed", "rounds", "silos.0", "extra"}
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"run"', "[" * 200_000, b"\xff\xfe", b"PK\x03\x04"])
+def test_what_is_no_json_object_is_no_run(text: str | bytes) -> None:
+    with pytest.raises(SpecError, match=r"^run\.json is not"):
+        Run.parse(text)
+
+
+@given(
+    field=st.sampled_from(sorted(VALUES)),
+    value=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=30),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+        max_leaves=5,
+    ),
+)
+@settings(max_examples=300, deadline=None)
+def test_whatever_a_field_holds_is_a_run_or_a_spec_error(field: str, value: Any) -> None:
+    try:
+        run = Run.parse(json.dumps(VALUES | {field: value}))
+    except SpecError:
+        return
+    assert Run.parse(run.model_dump_json()) == run
+
+
+MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2286, 1, 1), timezones=st.just(UTC))
+
+
+@given(MOMENTS, MOMENTS)
+def test_a_listed_run_is_its_key_and_the_newest_comes_first(one: datetime, other: datetime) -> None:
+    run = Run.checked(VALUES | {"created": one})
+    listed = RunIndexEntry.of(run)
+    assert RunIndexEntry.parse(listed.key) == replace(
+        listed, created=listed.created.replace(microsecond=one.microsecond // 1000 * 1000)
+    )
+    assert len(listed.key.encode()) < 1024
+    if one - other > timedelta(milliseconds=1):
+        assert listed.key < replace(listed, run="another", created=other).key
+
+
+@pytest.mark.parametrize("key", ["index/x", "index/0000000000000/../heart_disease/3/50", "runs/x/run.json", ""])
+def test_what_is_no_listed_run_is_none(key: str) -> None:
+    assert RunIndexEntry.parse(key) is None
+
+
+@given(NAMES)
+def test_a_new_id_is_one_for_every_name_of_a_federation(federation: str) -> None:
+    assert Run.checked(VALUES | {"federation": federation, "run": new_id(federation)}).id.startswith(f"{federation}-20")
+
+
+def test_a_quorum_is_more_than_half() -> None:
+    assert [majority(silos) for silos in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]

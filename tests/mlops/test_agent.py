@@ -1,0 +1,101 @@
+"""FedML's API key: read from Secrets Manager, given to FedML's login, and seen by nobody else."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import boto3
+import pytest
+
+from fedsilo.config.environment import Settings
+from fedsilo.errors import HubError, SpecError
+from fedsilo.mlops import agent as mlops_agent
+from fedsilo.names import MLOPS_SECRET_VARIABLE
+from fedsilo.redaction import MASK
+
+SETTINGS = Settings("heart", "cleveland", 1, "111111111111", "us-east-1")
+KEY = "0123456789abcdef0123456789abcdef"
+RUN = (
+    "import sys; from fedsilo.mlops import agent; sys.exit(agent.run([sys.executable, '-c', sys.argv[1]], sys.argv[2]))"
+)
+
+
+def of(name: str, value: str) -> dict[str, str]:
+    """What the pod's environment holds where the secret has the value."""
+    boto3.client("secretsmanager").create_secret(Name=name, SecretString=value)
+    return {MLOPS_SECRET_VARIABLE: name}
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
+    assert mlops_agent.read_key(SETTINGS, of("heart/fedml", f"{KEY}\n")) == KEY
+
+
+@pytest.mark.usefixtures("endpoint")
+@pytest.mark.parametrize(
+    ("name", "value"), [("json", f'{{"key": "{KEY}"}}'), ("two", f"{KEY}\n{KEY}"), ("short", "1234567")]
+)
+def test_what_is_no_key_is_refused_and_not_shown(name: str, value: str) -> None:
+    with pytest.raises(SpecError, match=f"secret {name}: should hold FedML's API key alone") as caught:
+        mlops_agent.read_key(SETTINGS, of(name, value))
+    assert value not in str(caught.value)
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_secret_that_is_missing_or_not_named_is_told() -> None:
+    with pytest.raises(
+        HubError, match="not found: read the secret nowhere by heart-cleveland-agent; check that it is in"
+    ):
+        mlops_agent.read_key(SETTINGS, {MLOPS_SECRET_VARIABLE: "nowhere"})
+    with pytest.raises(SpecError, match=f"{MLOPS_SECRET_VARIABLE} is not set"):
+        mlops_agent.read_key(SETTINGS, {})
+
+
+def test_key_comes_as_input_and_is_masked_in_what_is_printed() -> None:
+    child = (
+        "import os, sys; key = sys.stdin.readline().strip(); print('got', key, flush=True); "
+        'print(f\'in json: {{"k": "{key}"}}\', file=sys.stderr, flush=True); '
+        "print('in sight:', key in open('/proc/self/cmdline').read() + open('/proc/self/environ').read()); sys.exit(7)"
+    )
+    done = subprocess.run([sys.executable, "-c", RUN, child, KEY], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 7, done.stderr
+    assert done.stdout.splitlines() == [f"got {MASK}", f'in json: {{"k": "{MASK}"}}', "in sight: False"]
+
+
+def test_login_that_ends_before_it_reads_the_key_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        for _ in range(5):
+            child = "import os, sys; os.close(0); print('broken'); sys.exit(9)"
+            assert mlops_agent.run([sys.executable, "-c", child], "k" * 2**20) == 9
+        signal.raise_signal(signal.SIGTERM)  # the child is gone
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capfd.readouterr().out.splitlines() == ["broken"] * 5
+
+
+@pytest.mark.parametrize("stubborn", [False, True])
+def test_agent_that_is_told_to_end_ends_with_what_it_started(tmp_path: Path, stubborn: bool) -> None:
+    ready = tmp_path / "pid"
+    child = "import os, signal, time; "
+    child += "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
+    child += f"open({str(ready)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    run = RUN.replace("sys.exit(", "mlops_agent.END_SECONDS = 0.5; sys.exit(")
+    with subprocess.Popen([sys.executable, "-c", run, child, KEY]) as agent:
+        deadline = time.monotonic() + 20
+        while not (ready.exists() and ready.read_text()) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        agent.send_signal(signal.SIGTERM)
+        agent.wait(20)
+    assert not Path(f"/proc/{ready.read_text()}").exists()
+
+
+def test_agent_without_settings_says_so_and_ends(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for variable in ("FEDERATION", "PARTY", "RANK"):
+        monkeypatch.delenv(f"FEDSILO_{variable}", raising=False)
+    assert mlops_agent.main() == 1
+    assert "FEDSILO_PARTY is not set" in caplog.text

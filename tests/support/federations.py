@@ -1,0 +1,162 @@
+"""Whole federations for tests: real processes over real mail, which a test may hold, kill and start again."""
+
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load
+
+from fedsilo import names
+from fedsilo.config.environment import Settings
+from fedsilo.config.federation import Federation, parse
+from fedsilo.config.run import Run
+from fedsilo.ledger.reader import Reader, Record
+from fedsilo.local import emulator, federation
+from fedsilo.messaging.mailbox import Mailbox
+from tests.support.forked import ForkedTrainer
+
+HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
+WAIT_SECONDS = 60.0
+_count = itertools.count()
+
+
+def described(name: str, silos: tuple[str, ...]) -> Federation:
+    """A federation of ``silos`` in one account."""
+    return parse(
+        {
+            "name": name,
+            "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},
+            "silos": [{"name": silo, "vpc_cidr": f"10.{rank}.0.0/16"} for rank, silo in enumerate(silos, start=1)],
+        }
+    )
+
+
+def written(reader: Reader, run: Run, party: str) -> dict[str, Any]:
+    """The party's status.json as it was written; empty where there is none."""
+    found: dict[str, Any] = json.loads(reader._get(run.keys.status(party), None) or b"{}")
+    return found
+
+
+class RunningFederation:
+    """A federation of its own hub and a run in it; the test starts the parties, or plays them."""
+
+    def __init__(self, endpoint: str, folder: Path, silos: tuple[str, ...] = HOSPITALS[:2], **choices: Any) -> None:
+        self.endpoint, self.folder = endpoint, folder
+        self.federation = described(f"t{next(_count)}", silos)
+        values: dict[str, Any] = {
+            "run": f"{self.federation.name}-run",
+            "federation": self.federation.name,
+            "workload": "heart_disease",
+            "silos": list(silos),
+            "rounds": 4,
+            "hyperparameters": {"lr": 0.01},
+            "seed": 1,
+            "quorum": len(silos),
+            "deadline_seconds": 60.0,
+            "join_seconds": 60.0,
+            "created": datetime.now(UTC),
+        }
+        self.run = Run.checked(values | choices)
+        federation.create_hub(self.federation)
+        self.reader = Reader(self.federation.name, emulator.ACCOUNT, "us-east-1")
+        self.reader.put_run(self.run)
+        self.trainers: dict[str, ForkedTrainer] = {}
+        self._mailboxes: list[Mailbox] = []
+
+    def settings(self, party: str) -> Settings:
+        return federation.settings(self.federation, party)
+
+    def start(self, *parties: str) -> None:
+        for party in parties:
+            self.trainers[party] = ForkedTrainer(
+                self.settings(party), self.run.id, self.endpoint, self.folder / f"{party}.log", self.folder
+            )
+
+    def start_all(self) -> None:
+        self.start(names.AGGREGATOR, *self.run.silos)
+
+    def start_all_but(self, *absent: str) -> None:
+        self.start(names.AGGREGATOR, *(silo for silo in self.run.silos if silo not in absent))
+
+    def start_holding(self, held: str) -> None:
+        """Start all parties and stop the silo ``held`` before round 0; return when the others have answered it."""
+        self.start(*self.run.silos)
+        self.until(lambda: self.status(held).get("state") == "WAITING", "the silos to wait")
+        self.hold(held)
+        self.start(names.AGGREGATOR)
+        self.until_round(0, set(self.run.silos) - {held})
+
+    def mailbox(self, party: str) -> Mailbox:
+        """The mailbox of a party that the test plays."""
+        self._mailboxes.append(Mailbox(self.settings(party), self.run.id, limit=2**24))
+        return self._mailboxes[-1]
+
+    def hold(self, party: str) -> None:
+        """Stop the party's process where it is, until ``kill`` or ``go_on``."""
+        os.kill(self.trainers[party].pid, signal.SIGSTOP)
+
+    def go_on(self, party: str) -> None:
+        os.kill(self.trainers[party].pid, signal.SIGCONT)
+
+    def wait(self, *parties: str) -> dict[str, int]:
+        """The parties' exit codes, once they have ended."""
+        self.until(lambda: all(self.trainers[party].exit_code is not None for party in parties), f"{parties} to end")
+        return {party: int(self.trainers[party].exit_code or 0) for party in parties}
+
+    def until(self, condition: Callable[[], Any], what: str) -> None:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"waited {WAIT_SECONDS:g} s for {what}\n{self.logs()}")
+            time.sleep(0.02)
+
+    def until_round(self, round_idx: int, answered: set[str]) -> None:
+        """Wait until the round is open and exactly ``answered`` have answered it."""
+
+        def reached() -> bool:
+            status = self.status(names.AGGREGATOR)
+            return status.get("round") == round_idx and set(status.get("answered", [])) == answered
+
+        self.until(reached, f"round {round_idx} to be answered by {answered}")
+
+    def status(self, party: str) -> dict[str, Any]:
+        return written(self.reader, self.run, party)
+
+    def record(self) -> Record:
+        return self.reader.record(self.run)
+
+    def events(self, name: str) -> list[str]:
+        """The texts of the aggregator's events of that name."""
+        lines = self.record().lines.get(names.AGGREGATOR, [])
+        return [line.text for line in lines if line.kind == "event" and line.name == name]
+
+    def model(self) -> dict[str, torch.Tensor]:
+        """The run's model, as published."""
+        body = self.reader.model(self.run)
+        assert body is not None, self.logs()
+        return load(body)
+
+    def logs(self) -> str:
+        return "\n".join(
+            f"--- {party}\n" + "\n".join(trainer.last_lines(30)) for party, trainer in self.trainers.items()
+        )
+
+    def close(self) -> None:
+        for trainer in self.trainers.values():
+            trainer.kill()
+        for mailbox in self._mailboxes:
+            mailbox.close()
+
+
+def assert_same_model(model: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    """Equal but for the order in which updates were added up."""
+    assert model.keys() == expected.keys()
+    for name in expected:
+        torch.testing.assert_close(model[name], expected[name], rtol=1e-5, atol=1e-6)

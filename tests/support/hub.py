@@ -1,0 +1,116 @@
+"""Federations for tests of one module: a hub in the embedded AWS, and the parties' mailboxes in this process."""
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from boto3.s3.transfer import TransferConfig
+
+from fedsilo import names
+from fedsilo.config.environment import Settings
+from fedsilo.config.run import Run
+from fedsilo.ledger.writer import Ledger
+from fedsilo.local import emulator, federation
+from fedsilo.messaging import mailbox as mail
+from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.training import session
+from tests.support.federations import described
+
+_count = itertools.count()
+
+
+class Hub:
+    """A federation's hub and the settings, mailboxes and run of its parties."""
+
+    def __init__(self, endpoint: str, silos: tuple[str, ...] = ("cleveland", "hungary")) -> None:
+        self.endpoint = endpoint
+        self.federation = described(f"hub{next(_count)}", silos)
+        federation.create_hub(self.federation)
+        self.run = self.run_of()
+        self._mailboxes: list[Mailbox] = []
+
+    def run_of(self, **choices: Any) -> Run:
+        values: dict[str, Any] = {
+            "run": f"{self.federation.name}-run",
+            "federation": self.federation.name,
+            "workload": "heart_disease",
+            "silos": [silo.name for silo in self.federation.silos],
+            "rounds": 3,
+            "hyperparameters": {},
+            "seed": 1,
+            "quorum": min(2, len(self.federation.silos)),
+            "deadline_seconds": 60.0,
+            "join_seconds": 60.0,
+            "created": datetime.now(UTC),
+        }
+        return Run.checked(values | choices)
+
+    @property
+    def bucket(self) -> str:
+        return names.mail_bucket(self.federation.name, emulator.ACCOUNT, "us-east-1")
+
+    def settings(self, party: str) -> Settings:
+        return federation.settings(self.federation, party)
+
+    def mailbox(self, party: str, limit: int = 2**26, run: str | None = None) -> Mailbox:
+        self._mailboxes.append(Mailbox(self.settings(party), run or self.run.id, limit))
+        return self._mailboxes[-1]
+
+    def close(self) -> None:
+        for mailbox in self._mailboxes:
+            mailbox.close()
+
+
+class Party(threading.Thread):
+    """A party's part in a run, in a thread of this process. ``error`` is how it ended, None where it ended well."""
+
+    def __init__(self, hub: Hub, party: str, run: Run) -> None:
+        super().__init__(name=party, daemon=True)
+        self.error: BaseException | None = None
+        self.ledger = Ledger(hub.settings(party), run)
+        self._take = (hub.settings(party), run, self.ledger)
+        self.start()
+
+    def run(self) -> None:
+        try:
+            session.take(*self._take)
+        except BaseException as error:
+            self.error = error
+        self.ledger.close()
+
+    def end(self) -> BaseException | None:
+        self.join(20)
+        assert not self.is_alive(), "it goes on"
+        return self.error
+
+
+@pytest.fixture
+def make_hub(endpoint: str) -> Iterator[Callable[..., Hub]]:
+    made: list[Hub] = []
+
+    def make(*silos: str) -> Hub:
+        made.append(Hub(endpoint, silos))
+        return made[-1]
+
+    yield make
+    for hub in made:
+        hub.close()
+
+
+@pytest.fixture
+def hub(make_hub: Callable[..., Hub]) -> Hub:
+    return make_hub("cleveland", "hungary")
+
+
+@pytest.fixture(scope="module")
+def early_parts() -> Iterator[None]:
+    """Mails travel in parts from one part's size on, which is cheaper to test than 100 MiB."""
+    assert mail._TRANSFER.multipart_threshold == mail.MULTIPART_BYTES
+    config = TransferConfig(multipart_threshold=mail.PART_BYTES, multipart_chunksize=mail.PART_BYTES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mail, "MULTIPART_BYTES", mail.PART_BYTES)
+        patch.setattr(mail, "_TRANSFER", config)
+        yield

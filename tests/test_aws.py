@@ -1,0 +1,235 @@
+"""AWS's errors come in words: who asked for what, what is missing and what makes it; what passes is tried again."""
+
+import http.server
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import boto3
+import pytest
+import requests
+import torch
+
+from fedsilo import aws, names
+from fedsilo.config.environment import Settings
+from fedsilo.errors import AccessError, HubError
+from fedsilo.local import emulator
+from fedsilo.local import federation as embedded
+from fedsilo.messaging.mailbox import PART_BYTES, Mailbox
+from fedsilo.names import AGGREGATOR
+from tests.support.faulty_proxy import FaultyProxy
+from tests.support.federations import described
+from tests.support.hub import Hub
+
+pytestmark = pytest.mark.usefixtures("early_parts")
+LARGE = {"model": {"w": torch.zeros(PART_BYTES // 4)}}
+
+
+def test_a_missing_queue_is_named_with_the_stack_that_makes_it(hub: Hub) -> None:
+    name = names.data_queue(hub.federation.name, "hungary")
+    sqs = aws.sqs("us-east-1")
+    mailbox = hub.mailbox("cleveland")
+    sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
+    role = f"{hub.federation.name}-hungary-trainer"
+    words = f"^not found: find {name} by {role}; check that stack {hub.federation.name}-hub is deployed in us-east-1$"
+    with pytest.raises(HubError, match=words):
+        hub.mailbox("hungary")
+    with pytest.raises(HubError, match=f"^not found: find {name} by {hub.federation.name}-cleveland-trainer"):
+        mailbox.send("hungary", "update", 0, {}, {})
+
+
+def test_a_missing_bucket_is_named_with_the_stack_that_makes_it(hub: Hub) -> None:
+    mailbox = hub.mailbox("cleveland")
+    aws.s3("us-east-1").delete_bucket(Bucket=hub.bucket)
+    stack = f"check that stack {hub.federation.name}-hub is deployed in us-east-1$"
+    with pytest.raises(HubError, match=f"^not found: list {hub.bucket}/runs/.*{stack}"):
+        hub.mailbox(AGGREGATOR)
+    for groups in ({}, LARGE):
+        with pytest.raises(HubError, match=f"^not found: write {hub.bucket}/runs/.*-update.safetensors by .*{stack}"):
+            mailbox.send(AGGREGATOR, "update", 0, {}, groups)
+    with pytest.raises(HubError, match=f"^not found: write {hub.bucket}/.*/cleveland/model.safetensors by .*{stack}"):
+        mailbox.publish_model(LARGE["model"])
+
+
+def test_bad_answers_for_a_while_are_ridden_out(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultyProxy(hub.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        silo, aggregator = hub.mailbox("cleveland"), hub.mailbox(AGGREGATOR)
+        proxy.fail_next(s3=2, sqs=2)
+        silo.send(AGGREGATOR, "update", 0, {"num_samples": 3}, {})
+        [notice] = aggregator.receive(0)
+        assert proxy.failed == {"s3": 2, "sqs": 2}
+        proxy.fail_next(s3=2)
+        assert aggregator.open(notice).fields == {"num_samples": 3}
+        assert proxy.failed["s3"] == 4
+        assert aggregator.receive(0) == [], "a call that was tried again sent once"
+
+
+def test_a_connection_that_breaks_in_the_middle_of_a_mail_is_not_the_senders_fault(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"model": {"w": torch.rand(100_000)}}
+    with FaultyProxy(hub.endpoint) as proxy:
+        silo = hub.mailbox("cleveland")
+        silo.send(AGGREGATOR, "update", 0, {}, small)
+        silo.send(AGGREGATOR, "update", 1, {}, LARGE)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        aggregator = hub.mailbox(AGGREGATOR)
+        notices = aggregator.receive(0)
+        for notice, sent in zip(notices, (small, LARGE), strict=True):
+            proxy.cut_next(2)
+            assert aggregator.open(notice).groups["model"]["w"].equal(sent["model"]["w"])
+            assert proxy._to_cut == 0
+
+
+def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with FaultyProxy(hub.endpoint) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
+        monkeypatch.setattr(aws, "ATTEMPTS", 2)
+        client = boto3.client("s3", config=aws.config(2))
+        proxy.fail_next(s3=10**6)
+        with (
+            pytest.raises(HubError, match=r"^AWS answered (500|503) \((500|503)\) to list it by me, tries: 2$"),
+            aws.translate_errors("me", "list it", "it is there"),
+        ):
+            client.list_objects_v2(Bucket=hub.bucket)
+        assert proxy.failed["s3"] == 2
+
+
+def test_nobody_at_the_endpoint_is_an_error_that_says_so() -> None:
+    client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", config=aws.config(1))
+    with (
+        pytest.raises(HubError, match=r"^AWS could not be reached for read x by me: .*127\.0\.0\.1:9"),
+        aws.translate_errors("me", "read x", "it is there"),
+    ):
+        client.list_objects_v2(Bucket="bucket")
+
+
+def test_every_client_has_the_limits(endpoint: str) -> None:
+    for client in (aws.s3("us-east-1"), aws.sqs("us-east-1")):
+        limits = client.meta.config
+        assert (limits.connect_timeout, limits.read_timeout) == (5.0, 30.0)  # type: ignore[attr-defined]
+        assert limits.retries == {"mode": "standard", "total_max_attempts": 8}  # type: ignore[attr-defined]
+
+
+@contextmanager
+def always(status: int, body: str) -> Iterator[str]:
+    """An endpoint that gives every call the same answer."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "InvalidClientTokenId"])
+def test_credentials_that_aws_does_not_accept_are_an_access_error(endpoint: str, code: str) -> None:
+    with always(403, f"<Error><Code>{code}</Code><Message>no</Message></Error>") as url:
+        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=aws.config(2))
+        words = rf"^me: AWS does not accept the credentials \({code}\) to list it; renew them$"
+        with pytest.raises(AccessError, match=words), aws.translate_errors("me", "list it", "it is there"):
+            client.list_objects_v2(Bucket="bucket")
+
+
+def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with (
+        pytest.raises(AccessError, match=r"^me found no AWS credentials to list it; set AWS_PROFILE, or give the pod"),
+        aws.translate_errors("me", "list it", "it is there"),
+    ):
+        boto3.session.Session().client("s3", config=aws.config(1)).list_buckets()
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name)
+    with (
+        pytest.raises(AccessError, match=r"^me has no AWS Region to list it; set AWS_REGION$"),
+        aws.translate_errors("me", "list it", "it is there"),
+    ):
+        boto3.session.Session().client("sqs")
+
+
+def test_a_defect_is_not_explained_away() -> None:
+    with pytest.raises(ZeroDivisionError), aws.translate_errors("me", "divide", "it is there"):
+        _ = 1 / 0
+
+
+# --- where AWS says no
+
+Act = Callable[[Settings], None]
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[tuple[str, Settings]]:
+    """A hub in an embedded AWS of its own that enforces IAM, with the keys of a user that may do little in it."""
+    federation = described("guarded", ("cleveland", "hungary"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "999999")
+        with emulator.Emulator() as own:
+            for name, value in emulator.environment(own.endpoint, "us-east-1").items():
+                patch.setenv(name, value)
+            embedded.create_hub(federation)
+            iam = boto3.client("iam")
+            iam.create_user(UserName="cleveland")
+            keys = iam.create_access_key(UserName="cleveland")["AccessKey"]
+            bucket = f"arn:aws:s3:::{names.mail_bucket('guarded', emulator.ACCOUNT, 'us-east-1')}"
+            allowed = [
+                {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListAllMyBuckets"], "Resource": bucket},
+                {"Effect": "Allow", "Action": "s3:PutObject*", "Resource": f"{bucket}/runs/*/cleveland/*"},
+                {"Effect": "Allow", "Action": ["sqs:GetQueueUrl"], "Resource": "*"},
+            ]
+            policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+            iam.put_user_policy(UserName="cleveland", PolicyName="trainer", PolicyDocument=policy)
+            requests.post(f"{own.endpoint}/moto-api/reset-auth", b"0", timeout=60).raise_for_status()
+            patch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
+            patch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
+            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys it has seen first
+            yield own.endpoint, embedded.settings(federation, "cleveland")
+
+
+def test_what_iam_denies_is_named_with_who_asked(guarded: tuple[str, Settings]) -> None:
+    _, settings = guarded
+    mailbox = Mailbox(settings, "run-1", limit=2**26)
+    check = "check the role's policy and that stack guarded-hub is deployed in us-east-1$"
+    queue = "guarded-cleveland-data.fifo"
+    with pytest.raises(AccessError, match=f"^access denied: guarded-cleveland-trainer may not receive from {queue}"):
+        mailbox.receive(0)
+    with pytest.raises(AccessError, match=f"may not send to guarded-aggregator-data.fifo; {check}"):
+        mailbox.send(AGGREGATOR, "update", 0, {}, {"model": {"w": torch.zeros(3)}})
+    theirs = Mailbox(
+        Settings("guarded", "hungary", 2, emulator.ACCOUNT, "us-east-1"), "run-1", limit=2**26
+    )  # cleveland's keys under hungary's name
+    for groups in ({}, LARGE):
+        with pytest.raises(AccessError, match=r"may not write .*/runs/run-1/hungary/outbox/aggregator/000"):
+            theirs.send(AGGREGATOR, "update", 0, {}, groups)
+    with pytest.raises(AccessError, match=r"may not write .*/runs/run-1/hungary/model.safetensors"):
+        theirs.publish_model({"w": torch.zeros(3)})
+    mailbox.publish_model({"w": torch.zeros(3)})
+    mailbox.close()
+    theirs.close()
+
+
+def test_a_user_that_aws_does_not_know_is_told_to_renew_its_credentials(
+    guarded: tuple[str, Settings], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
+    with (
+        pytest.raises(AccessError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) to "),
+        aws.translate_errors("me", "list it", "it is there"),
+    ):
+        boto3.session.Session().client("s3").list_objects_v2(Bucket=guarded[1].bucket)

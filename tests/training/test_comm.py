@@ -1,0 +1,100 @@
+"""FedML's messages become mail and mail FedML's messages; what is not for a party does not reach its manager."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from fedsilo.keys import MailAddress
+from fedsilo.ledger.writer import Ledger
+from fedsilo.messaging.mailbox import Notice
+from fedsilo.names import AGGREGATOR
+from fedsilo.training.comm import BAD_MAIL, MailCommManager
+from tests.support.hub import Hub
+
+from fedml.core.distributed.communication.message import Message
+from fedml.cross_silo.server.message_define import MyMessage
+
+
+class Seen:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.messages: list[tuple[Any, dict[str, Any]]] = []
+
+    def receive_message(self, kind: Any, message: Message) -> None:
+        self.messages.append((kind, message.get_params()))
+
+
+def end(hub: Hub, party: str) -> tuple[MailCommManager, Seen]:
+    comm, seen = MailCommManager(hub.mailbox(party), hub.run, Ledger(hub.settings(party), hub.run)), Seen()
+    comm.add_observer(seen)
+    return comm, seen
+
+
+def deliver(comm: MailCommManager) -> None:
+    for notice in comm.mailbox.receive(0):
+        comm.deliver(notice)
+
+
+def test_a_message_arrives_with_its_parameters_and_its_senders_rank(hub: Hub) -> None:
+    silo, _ = end(hub, "hungary")
+    aggregator, seen = end(hub, AGGREGATOR)
+    message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, 1, 0)  # a rank that is not its own
+    message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, {"w": torch.arange(3.0)})
+    message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, 185)
+    message.add_params("evaluation", {"count": torch.tensor(3)})
+    message.add_params("round_idx", 4)
+    silo.send_message(message)
+    deliver(aggregator)
+    [(kind, params)] = seen.messages
+    assert kind == MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER
+    assert (params["sender"], params["receiver"]) == (2, 0), "by the prefix of the mail"
+    assert (params["round_idx"], params["num_samples"]) == (4, 185)
+    assert params["model_params"]["w"].equal(torch.arange(3.0))
+    assert params["evaluation"]["count"].equal(torch.tensor(3))
+    assert params["statistics"] is None
+
+
+def test_a_mails_fields_can_not_stand_in_for_what_the_mail_says(hub: Hub) -> None:
+    aggregator, seen = end(hub, AGGREGATOR)
+    fields = {"sender": 1, "receiver": 9, "msg_type": 7, "round_idx": 99, "model_params": "evil", "evaluation": "evil"}
+    hub.mailbox("hungary").send(AGGREGATOR, "update", 3, fields, {})
+    deliver(aggregator)
+    [(kind, params)] = seen.messages
+    assert (kind, params["msg_type"]) == (MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER,) * 2
+    assert (params["sender"], params["receiver"], params["round_idx"]) == (2, 0, 3)
+    assert params["model_params"] is params["evaluation"] is None
+
+
+@pytest.mark.parametrize("kind", ["sync", "finish", "tick", "bad-mail", "x"])
+def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub, kind: str) -> None:
+    aggregator, seen = end(hub, AGGREGATOR)
+    mailbox = hub.mailbox("hungary")
+    mailbox._notify(AGGREGATOR, mailbox._put(hub.run.keys.mail("hungary", AGGREGATOR, 0, "update"), kind, 0, {}, {}))
+    deliver(aggregator)
+    [(told, params)] = seen.messages
+    assert (told, params["party"]) == (BAD_MAIL, "hungary")
+    assert f"by hungary is of unknown type {kind!r}" in params["reason"]
+
+
+def test_mail_of_silo_to_silo_and_of_nobody_is_not_opened(hub: Hub) -> None:
+    silo, seen = end(hub, "cleveland")
+    hub.mailbox("hungary").send("cleveland", "sync", 0, {}, {})
+    stranger = MailAddress(hub.run.id, "stranger", "cleveland", 0)
+    silo.deliver(Notice(stranger, hub.run.keys.mail("stranger", "cleveland", 0, "sync"), 1, ""))
+    deliver(silo)
+    assert seen.messages == []
+
+
+def test_of_the_broadcasts_in_a_batch_only_the_newest_is_opened_and_only_once(hub: Hub) -> None:
+    silo, seen = end(hub, "hungary")
+    aggregator = hub.mailbox(AGGREGATOR)
+    for round_idx in (3, 5, 4):
+        aggregator.broadcast(["hungary"], "sync", round_idx, {}, {})
+    for notice in silo._worth_opening(silo.mailbox.receive(0)):
+        silo.deliver(notice)
+    assert [params["round_idx"] for _, params in seen.messages] == [5]
+    aggregator.broadcast(["hungary"], "sync", 5, {}, {})  # a reminder
+    aggregator.send("hungary", "finish", 5, {}, {})
+    assert [notice.address.receiver for notice in silo._worth_opening(silo.mailbox.receive(0))] == ["hungary"]

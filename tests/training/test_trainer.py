@@ -1,0 +1,95 @@
+"""How a trainer ends: what it says of its end is written, whatever comes in between."""
+
+import contextlib
+import os
+import signal
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from fedsilo.config.environment import Settings
+from fedsilo.config.run import Run
+from fedsilo.errors import FedsiloError, SpecError, StoppedError
+from fedsilo.states import TrainerExit
+from fedsilo.training import session, trainer
+from tests.messaging.test_control import RUN
+
+SETTINGS = Settings("heart", "cleveland", 1, "111111111111", "us-east-1")
+
+
+class Ledger:
+    """Keeps how the part was closed; a SIGTERM comes just then."""
+
+    closed: dict[str, Any]
+
+    def __init__(self, settings: Settings, run: Run) -> None:
+        pass
+
+    def span(self, name: str, round_idx: int) -> Any:
+        return contextlib.nullcontext()
+
+    def close(self, **fields: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        Ledger.closed = fields
+
+
+@pytest.fixture
+def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException | None], int]]:
+    def take_part(error: BaseException | None) -> int:
+        def take(*_: Any) -> None:
+            if error:
+                raise error
+
+        monkeypatch.setattr(session, "take", take)
+        return trainer.main("heart-1")
+
+    for name, value in SETTINGS.to_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(trainer, "Ledger", Ledger)
+    monkeypatch.setattr(trainer, "fetch", lambda settings, run_id: Run.checked(RUN))
+    monkeypatch.setattr(trainer, "_log_to_stderr", lambda: None)
+    before = signal.getsignal(signal.SIGTERM)
+    yield take_part
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "state", "reason"),
+    [
+        (None, TrainerExit.DONE, "FINISHED", ""),
+        (StoppedError("stopped by SIGTERM"), TrainerExit.RETRY, "STOPPED", "stopped by SIGTERM"),
+        (
+            SpecError("line 9, column age: '63y' is no number"),
+            TrainerExit.FATAL,
+            "FAILED",
+            "line 9, column age: […] is no number",
+        ),
+        (
+            ValueError("could not convert '63y' at 145"),
+            TrainerExit.RETRY,
+            "RESTARTING",
+            "defect: ValueError: could not convert […]",
+        ),
+    ],
+)
+def test_end_is_written_though_sigterm_comes_and_shows_no_value(
+    take_part: Callable[[BaseException | None], int],
+    error: FedsiloError | None,
+    code: int,
+    state: str,
+    reason: str,
+) -> None:
+    assert take_part(error) == code
+    assert Ledger.closed["state"] == state
+    assert Ledger.closed["reason"].startswith(reason)
+    assert "63y" not in Ledger.closed["reason"]
+    assert "145" not in Ledger.closed["reason"]
+
+
+def test_level_of_the_log_that_is_none_ends_the_part(
+    take_part: Callable[[BaseException | None], int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("FEDSILO_LOG_LEVEL", "loud")
+    assert take_part(None) == TrainerExit.FATAL
+    assert "FEDSILO_LOG_LEVEL: 'loud' should be one of" in caplog.text
