@@ -24,6 +24,7 @@ from fedsilo import names
 from fedsilo.aws import s3
 from fedsilo.config import federation as spec
 from fedsilo.config.run import Run
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local import federation as embedded
@@ -146,7 +147,7 @@ class Federation:
         self._stack.callback(os.environ.clear)
         emulator.use(self._aws.endpoint, "us-east-1")
         embedded.create_hub(self.described)
-        self.reader = Reader("bench", emulator.ACCOUNT, "us-east-1")
+        self.reader = Reader(MailBucket("bench", emulator.ACCOUNT, "us-east-1", who="the benchmark"))
         self.reader.put_run(self.run)
         return self
 

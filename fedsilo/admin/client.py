@@ -15,6 +15,7 @@ from fedsilo import aws, names
 from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, HubError
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.messaging.control import Request, send
 
@@ -38,8 +39,8 @@ class Hub:
         """The hub that the file describes. Asks AWS for the account where the file does not name it."""
         region = federation.aggregator.region
         with aws.translate_errors(WHO, "reach AWS", "the credentials are valid"):
-            reader = Reader(federation.name, account(federation), region, aws.OPERATOR_ATTEMPTS)
-            return cls(federation, reader, aws.sqs(region, aws.OPERATOR_ATTEMPTS))
+            bucket = MailBucket(federation.name, account(federation), region, who=WHO, attempts=aws.OPERATOR_ATTEMPTS)
+            return cls(federation, Reader(bucket), aws.sqs(region, aws.OPERATOR_ATTEMPTS))
 
     @property
     def parties(self) -> list[str]:

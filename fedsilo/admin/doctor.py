@@ -94,7 +94,7 @@ def _bucket(hub: Hub) -> Iterator[Check]:
     except FedsiloError as error:
         yield _failed("mail bucket", error)
         return
-    yield Check("mail bucket", OK, f"{hub.reader.bucket}, newest run: {newest.run if newest else 'none yet'}")
+    yield Check("mail bucket", OK, f"{hub.reader.bucket.name}, newest run: {newest.run if newest else 'none yet'}")
     if newest is None:
         yield Check("write runs", LOOK, "not checked before there is a run")
         return

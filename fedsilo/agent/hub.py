@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from fedsilo import aws, names, queue_settings
-from fedsilo.config import run
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import SpecError
 from fedsilo.keys import MailAddress, RunKeys, agent_key
+from fedsilo.ledger import objects, run_file
+from fedsilo.ledger.objects import MailBucket
 
 log = logging.getLogger(__name__)
 
@@ -30,9 +31,9 @@ class AgentHub:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._s3 = aws.s3(settings.hub_region)
-        self._sqs = aws.sqs(settings.hub_region)
         self._role = names.agent_role(settings.federation, settings.party)
+        self._bucket = MailBucket.of(settings, self._role)
+        self._sqs = aws.sqs(settings.hub_region)
         self._queues: dict[str, str] = {}
 
     # --- the control queue
@@ -58,9 +59,9 @@ class AgentHub:
 
     def run(self, run_id: str, sha256: str) -> Run:
         """``run.json``. Raises ``SpecError`` where it is missing, not valid, or not what the digest says."""
-        if not self._exists(RunKeys(run_id).run_json):
+        if not self._bucket.exists(RunKeys(run_id).run_json):
             raise SpecError(f"there is no run {run_id} in this federation: its run.json is missing")
-        return run.fetch(self._settings, run_id, sha256)
+        return run_file.fetch(self._bucket, self._settings, run_id, sha256)
 
     def status(self, run_id: str) -> dict[str, Any] | None:
         """What the party's ``status.json`` of the run says; None where there is none, or none that can be read."""
@@ -68,7 +69,7 @@ class AgentHub:
 
     def put_status(self, run_id: str, status: dict[str, Any]) -> None:
         """Write the party's ``status.json`` of the run, all of it."""
-        self._put(RunKeys(run_id).status(self._settings.party), json.dumps(status), "application/json")
+        self._put(RunKeys(run_id).status(self._settings.party), json.dumps(status))
 
     def put_log(self, run_id: str, text: str) -> None:
         """Write the party's ``log.txt`` of the run, all of it."""
@@ -82,7 +83,7 @@ class AgentHub:
 
     def put_presence(self, presence: dict[str, Any]) -> None:
         """Say that this party's agent is there, and what it does."""
-        self._put(agent_key(self._settings.party), json.dumps(presence), "application/json")
+        self._put(agent_key(self._settings.party), json.dumps(presence))
 
     # --- mail that nobody will read
 
@@ -119,22 +120,12 @@ class AgentHub:
                 )["QueueUrl"]
         return self._queues[name]
 
-    def _exists(self, key: str) -> bool:
-        """Asked of the list, because reading an object that is not there is answered as if it were denied.
-
-        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions"
-        """
-        with self._explained(f"list {self._settings.bucket}/{key}"):
-            answer = self._s3.list_objects_v2(Bucket=self._settings.bucket, Prefix=key, MaxKeys=1)
-        return any(each["Key"] == key for each in answer.get("Contents", []))
-
     def _get(self, key: str) -> dict[str, Any] | None:
-        if not self._exists(key):
+        stored = self._bucket.get(key)
+        if stored is None:
             return None
-        with self._explained(f"read {self._settings.bucket}/{key}"):
-            body = self._s3.get_object(Bucket=self._settings.bucket, Key=key)["Body"].read()
         try:
-            found = json.loads(body)
+            found = json.loads(stored.body)
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
@@ -142,11 +133,8 @@ class AgentHub:
             return None
         return found
 
-    def _put(self, key: str, text: str, kind: str) -> None:
-        with self._explained(f"write {self._settings.bucket}/{key}"):
-            self._s3.put_object(
-                Bucket=self._settings.bucket, Key=key, Body=text.encode(errors="replace"), ContentType=kind
-            )
+    def _put(self, key: str, text: str, content_type: str = objects.JSON) -> None:
+        self._bucket.put(key, text.encode(errors="replace"), content_type)
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
         return aws.translate_hub_errors(self._role, doing, self._settings.federation, self._settings.hub_region)

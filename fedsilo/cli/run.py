@@ -14,7 +14,8 @@ from fedsilo.text import plain, score
 if TYPE_CHECKING:
     from fedsilo.admin.client import Hub
     from fedsilo.admin.watch import RunProgress
-    from fedsilo.config.run import Run, RunIndexEntry
+    from fedsilo.config.run import Run
+    from fedsilo.ledger.index import RunIndexEntry
     from fedsilo.ledger.schema import Status
 
 ABORT_SECONDS = 120.0

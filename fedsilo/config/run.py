@@ -1,21 +1,17 @@
 """A run: one federated training, as the operator asked for it in ``run.json``."""
 
-import hashlib
 import json
-import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from fedsilo import aws, names
+from fedsilo import names
 from fedsilo.config.defaults import DEADLINE_SECONDS, JOIN_SECONDS, ROUNDS
-from fedsilo.config.environment import Settings
 from fedsilo.errors import SpecError
-from fedsilo.keys import INDEX, RUN_PATTERN, RunKeys
+from fedsilo.keys import RUN_PATTERN, RunKeys
 from fedsilo.workload import registry as workload
 
 RUN_JSON_BYTES = 2**20
@@ -94,47 +90,6 @@ class Run(BaseModel):
         return RunKeys(self.id)
 
 
-_LISTED_KEY = re.compile(
-    rf"{INDEX}(?P<left>[0-9]{{13}})/(?P<run>{RUN_PATTERN})/(?P<workload>{WORKLOAD_PATTERN})/"
-    r"(?P<silos>[0-9]{1,4})/(?P<rounds>[0-9]{1,6})"
-)
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_LAST_MILLISECOND = 10**13 - 1
-"""Since the epoch; in the year 2286."""
-
-
-@dataclass(frozen=True)
-class RunIndexEntry:
-    """What a list of runs shows of a run, as the key of an empty object: S3 lists a thousand of them a call.
-
-    It lists by key, so a key begins with the milliseconds that are left: the newest run comes first.
-    """
-
-    run: str
-    created: datetime
-    workload: str
-    silos: int
-    rounds: int
-
-    @classmethod
-    def of(cls, run: Run) -> "RunIndexEntry":
-        return cls(run.id, run.created, run.workload, len(run.silos), run.rounds)
-
-    @property
-    def key(self) -> str:
-        left = _LAST_MILLISECOND - (self.created - _EPOCH) // timedelta(milliseconds=1)
-        return f"{INDEX}{left:013d}/{self.run}/{self.workload}/{self.silos}/{self.rounds}"
-
-    @classmethod
-    def parse(cls, key: str) -> "RunIndexEntry | None":
-        """What the key says, or None where it is not one of a run."""
-        found = _LISTED_KEY.fullmatch(key)
-        if found is None:
-            return None
-        created = _EPOCH + timedelta(milliseconds=_LAST_MILLISECOND - int(found["left"]))
-        return cls(found["run"], created, found["workload"], int(found["silos"]), int(found["rounds"]))
-
-
 def plan(
     federation: str,
     task: str,
@@ -166,28 +121,6 @@ def plan(
             "created": datetime.now(UTC),
         }
     )
-
-
-def fetch(settings: Settings, run_id: str, sha256: str | None = None) -> Run:
-    """The run as the operator wrote it, for the party of ``settings``.
-
-    Raises ``SpecError`` where it is not valid, not for this party, or not what ``sha256`` (in hexadecimal) says.
-    """
-    key = RunKeys(run_id).run_json
-    with aws.translate_errors(
-        settings.role, f"read {settings.bucket}/{key}", f"run {run_id} was started in this federation"
-    ):
-        body = aws.s3(settings.hub_region).get_object(Bucket=settings.bucket, Key=key)["Body"].read(RUN_JSON_BYTES + 1)
-    if len(body) > RUN_JSON_BYTES:
-        raise SpecError(f"run.json of {run_id} is larger than {RUN_JSON_BYTES:,} bytes")
-    if sha256 and (found := hashlib.sha256(body).hexdigest()) != sha256:
-        raise SpecError(f"run.json of {run_id} has SHA-256 {found[:16]}…, and the request says {sha256[:16]}…")
-    run = Run.parse(body)
-    if (run.id, run.federation) != (run_id, settings.federation):
-        raise SpecError(f"run.json of {run_id} is of run {run.id} in federation {run.federation}")
-    if settings.party != names.AGGREGATOR:
-        run.rank(settings.party)
-    return run
 
 
 def majority(silos: int) -> int:

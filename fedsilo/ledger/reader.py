@@ -7,21 +7,20 @@ import io
 import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from datetime import datetime
-from email.utils import parsedate_to_datetime
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fedsilo import aws, names
-from fedsilo.config.run import RUN_JSON_BYTES, Run, RunIndexEntry
-from fedsilo.errors import NotFoundError, SpecError
+from fedsilo.config.run import RUN_JSON_BYTES, Run
+from fedsilo.errors import AccessError, NotFoundError, SpecError
 from fedsilo.keys import INDEX, RunKeys, agent_key
+from fedsilo.ledger.index import RunIndexEntry
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.schema import Agent, Line, Status
 
 STATUS_BYTES = 2**20
@@ -34,9 +33,6 @@ SHORT_LINE, LONG_LINE = 64, 2**16
 longer than the second is left out."""
 LOG_BYTES = 4 * 2**20
 """How much of the end of a log is read."""
-
-_THERE = ("PreconditionFailed", "ConditionalRequestConflict")
-"""What S3 says where an object is there that must not be."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -80,26 +76,11 @@ class Record:
         return None
 
 
-@dataclass(frozen=True)
-class _Found:
-    """An object as it was read. ``age_seconds`` is since it was written, by the clock of S3 alone."""
-
-    body: bytes
-    etag: str
-    modified: datetime
-    age_seconds: float
-
-
 class Reader:
-    """Reads ledgers from a federation's mail bucket, and begins them. ``who`` reads, for messages about access."""
+    """Reads ledgers from a federation's mail bucket, and begins them."""
 
-    def __init__(
-        self, federation: str, account: str, region: str, attempts: int = aws.ATTEMPTS, who: str = "the operator"
-    ) -> None:
-        self.bucket = names.mail_bucket(federation, account, region)
-        self._federation, self._who = federation, who
-        self._s3 = aws.s3(region, attempts)
-        self._region = region
+    def __init__(self, bucket: MailBucket) -> None:
+        self.bucket = bucket
 
     # --- runs
 
@@ -110,17 +91,9 @@ class Reader:
         ``SpecError`` naming what differs where the run that is there is another.
         """
         key, body = run.keys.run_json, run.model_dump_json().encode()
-        with self._explained(f"write {self.bucket}/{key}"):
-            try:
-                self._s3.put_object(
-                    Bucket=self.bucket, Key=key, Body=body, ContentType="application/json", IfNoneMatch="*"
-                )
-            except ClientError as error:
-                if error.response["Error"]["Code"] not in _THERE:
-                    raise
-                run, body = self._same(run)
-        with self._explained(f"write {self.bucket}/{RunIndexEntry.of(run).key}"):
-            self._s3.put_object(Bucket=self.bucket, Key=RunIndexEntry.of(run).key)
+        if not self.bucket.create(key, body):
+            run, body = self._same(run)
+        self.bucket.put(RunIndexEntry.of(run).key, b"")
         return run, body
 
     def _same(self, run: Run) -> tuple[Run, bytes]:
@@ -132,38 +105,31 @@ class Reader:
 
     def may_write(self, run_id: str) -> bool:
         """Whether ``put_run`` is allowed: asks to write the run's run.json anew if it is not there, and it is."""
-        key = RunKeys(run_id).run_json
-        with self._explained(f"write {self.bucket}/{key}"):
-            _, body = self.run(run_id)
-            try:
-                self._s3.put_object(Bucket=self.bucket, Key=key, Body=body, IfNoneMatch="*")
-            except ClientError as error:
-                code = error.response["Error"]["Code"]
-                if code not in (*_THERE, *aws.DENIED):
-                    raise
-                return code in _THERE
+        _, body = self.run(run_id)
+        try:
+            self.bucket.create(RunKeys(run_id).run_json, body)
+        except AccessError:
+            return False
         return True
 
     def run(self, run_id: str) -> tuple[Run, bytes]:
         """The run and the bytes of its run.json. Raises ``NotFoundError``, or ``SpecError`` where it is malformed."""
-        body = self._get(RunKeys(run_id).run_json, RUN_JSON_BYTES)
-        if body is None:
+        found = self.bucket.get(RunKeys(run_id).run_json, RUN_JSON_BYTES)
+        if found is None:
             raise NotFoundError(
-                f"no run {run_id} in federation {self._federation}; `fedsilo run list` shows those there are"
+                f"no run {run_id} in federation {self.bucket.federation}; `fedsilo run list` shows those there are"
             )
         try:
-            return Run.parse(body), body
+            return Run.parse(found.body), found.body
         except SpecError as error:
-            raise SpecError(f"{self.bucket}/{RunKeys(run_id).run_json}: {error}") from error
+            raise SpecError(f"{self.bucket.name}/{RunKeys(run_id).run_json}: {error}") from error
 
     def newest(self) -> Iterator[RunIndexEntry]:
         """The runs, the newest first, listed as they are asked for.
 
         A party can make up a prefix below ``runs/``, and none here.
         """
-        with self._explained(f"list {self.bucket}/{INDEX}"):
-            for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=INDEX):
-                yield from filter(None, (RunIndexEntry.parse(found["Key"]) for found in page.get("Contents", [])))
+        yield from filter(None, map(RunIndexEntry.parse, self.bucket.keys(INDEX)))
 
     # --- what parties wrote
 
@@ -185,7 +151,7 @@ class Reader:
         return [found or Status() for found in self._parallel(self._word, keys)]
 
     def _word(self, key: str) -> Status | None:
-        found = self._find(key, STATUS_BYTES)
+        found = self.bucket.get(key, STATUS_BYTES)
         return None if found is None else Status.of(found.body, found.age_seconds)
 
     def record(self, run: Run) -> Record:
@@ -193,9 +159,9 @@ class Reader:
 
         def one(party: str) -> tuple[Status | None, list[Line] | None, int]:
             limit = METRICS_BYTES if party == names.AGGREGATOR else SILO_METRICS_BYTES
-            body = self._get(run.keys.metrics(party), limit)
+            found = self.bucket.get(run.keys.metrics(party), limit)
             status = self._word(run.keys.status(party))
-            return (status, None, 0) if body is None else (status, *_lines(party, body, limit // SHORT_LINE))
+            return (status, None, 0) if found is None else (status, *_lines(party, found.body, limit // SHORT_LINE))
 
         found = dict(zip(run.parties, self._parallel(one, run.parties), strict=True))
         return Record(
@@ -207,78 +173,21 @@ class Reader:
 
     def log(self, run: Run, party: str) -> bytes | None:
         """The end of the party's log, or None where it has written none."""
-        found = self._find(run.keys.log(party), LOG_BYTES, of_its_end=True)
+        found = self.bucket.get_end(run.keys.log(party), LOG_BYTES)
         return None if found is None else found.body
 
     def agents(self, parties: Iterable[str]) -> list[Agent]:
         """What the parties' agents last said of themselves."""
 
         def one(party: str) -> Agent:
-            found = self._find(agent_key(party), STATUS_BYTES)
+            found = self.bucket.get(agent_key(party), STATUS_BYTES)
             return Agent(party) if found is None else Agent.of(party, found.body, found.modified, found.age_seconds)
 
         return self._parallel(one, parties)
 
-    def model(self, run: Run, party: str = names.AGGREGATOR) -> bytes | None:
-        """The party's ``model.safetensors``, or None where it has published none."""
-        return self._get(run.keys.model(party), None)
-
     def download_model(self, run: Run, party: str, to: Path) -> int | None:
-        """Write the party's model to a file, a part at a time. Returns its size, or None where there is no model.
-
-        The file is there when it is complete, and not before.
-        """
-        key = run.keys.model(party)
-        part = to.with_name(to.name + ".part")
-        with self._explained(f"read {self.bucket}/{key}"):
-            answer = self._answer(key)
-            if answer is None:
-                return None
-            try:
-                with part.open("wb") as file:
-                    for chunk in answer["Body"].iter_chunks(2**20):
-                        file.write(chunk)
-                part.replace(to)
-            finally:
-                part.unlink(missing_ok=True)
-        return int(answer["ContentLength"])
-
-    # --- objects
-
-    def _get(self, key: str, limit: int | None) -> bytes | None:
-        found = self._find(key, limit)
-        return None if found is None else found.body
-
-    def _find(self, key: str, limit: int | None, *, of_its_end: bool = False) -> _Found | None:
-        """The object, at most ``limit`` bytes of it, or None where there is none."""
-        with self._explained(f"read {self.bucket}/{key}"):
-            answer = self._answer(key, **({"Range": f"bytes=-{limit}"} if of_its_end else {}))
-            if answer is None:
-                return None
-            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
-            modified = answer["LastModified"]
-            return _Found(
-                answer["Body"].read(limit), answer["ETag"], modified, max(0.0, (now - modified).total_seconds())
-            )
-
-    def _answer(self, key: str, **more: str) -> Any:
-        try:
-            return self._s3.get_object(Bucket=self.bucket, Key=key, **more)  # type: ignore[arg-type]
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "InvalidRange":  # of an empty object
-                return self._s3.get_object(Bucket=self.bucket, Key=key)
-            # Who may list some prefixes only is told "denied" of an object that is not there.
-            if code == "NoSuchKey" or (code in aws.DENIED and not self._is_there(key)):
-                return None
-            raise
-
-    def _is_there(self, key: str) -> bool:
-        found = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=key, MaxKeys=1)
-        return any(entry["Key"] == key for entry in found.get("Contents", []))
-
-    def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.translate_hub_errors(self._who, doing, self._federation, self._region)
+        """Write the party's model to a file. Returns its size in bytes, or None if the party has published none."""
+        return self.bucket.download(run.keys.model(party), to)
 
     def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:

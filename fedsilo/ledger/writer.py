@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 import fedsilo
-from fedsilo import aws
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
+from fedsilo.errors import FedsiloError
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.states import TERMINAL
 
 INTERVAL_SECONDS = 1.0
@@ -40,8 +39,7 @@ class Ledger:
     """
 
     def __init__(self, settings: Settings, run: Run) -> None:
-        self._s3 = aws.s3(settings.hub_region)
-        self._bucket, self._who = settings.bucket, settings.role
+        self._bucket = MailBucket.of(settings, settings.role)
         self._status_key = run.keys.status(settings.party)
         self._metrics_key = run.keys.metrics(settings.party)
         self._lock = threading.Lock()
@@ -105,15 +103,8 @@ class Ledger:
         self._wake.set()
 
     def _earlier_lines(self) -> list[str]:
-        with aws.translate_errors(self._who, f"read {self._bucket}/{self._metrics_key}", "the hub is deployed"):
-            try:
-                body = self._s3.get_object(Bucket=self._bucket, Key=self._metrics_key)["Body"].read()
-            except ClientError as error:
-                # What is not there is denied, not missing, to those who may not list it.
-                if error.response["ResponseMetadata"]["HTTPStatusCode"] in (403, 404):
-                    return []
-                raise
-        return body.decode(errors="replace").splitlines()
+        found = self._bucket.get(self._metrics_key)
+        return [] if found is None else found.body.decode(errors="replace").splitlines()
 
     def _write_on(self) -> None:
         while True:
@@ -135,8 +126,8 @@ class Ledger:
             self._changed.clear()
         for key, body in bodies.items():
             try:
-                self._s3.put_object(Bucket=self._bucket, Key=key, Body=body.encode(), ContentType="application/json")
-            except (ClientError, BotoCoreError) as error:
+                self._bucket.put(key, body.encode())
+            except FedsiloError as error:
                 log.warning("the ledger could not write %s: %s", key, error)
                 with self._lock:
                     self._changed.add("metrics")

@@ -19,6 +19,7 @@ from fedsilo.agent.process import LocalProcess
 from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation
 from fedsilo.errors import HubError
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 
@@ -134,7 +135,8 @@ class Embedded:
     def wait_until_ready(self) -> None:
         """Return when every agent has said that it is there. Raises ``HubError`` where one does not."""
         region = self._federation.aggregator.region
-        reader = Reader(self._federation.name, account(self._federation), region)
+        bucket = MailBucket(self._federation.name, account(self._federation), region, who="the local federation")
+        reader = Reader(bucket)
         patience = READY_SECONDS + len(self._agents)
         deadline = time.monotonic() + patience
         while silent := [agent.party for agent in reader.agents(self.parties) if agent.silent]:

@@ -18,6 +18,7 @@ import torch
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, MailError, RunError
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.mailbox import MODEL, Notice, Tensors, check_parameters, finite
@@ -110,7 +111,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         self._open: Notice | None = None  # the broadcast of the open round; None before round 0
         self._deadline = self._look_at = 0.0
         party = comm.mailbox.settings
-        self._reader = Reader(party.federation, party.hub_account, party.hub_region, attempts=1, who=party.role)
+        self._reader = Reader(MailBucket.of(party, party.role, attempts=1))
 
     # --- FedML's hooks
 

@@ -12,8 +12,9 @@ from types import FrameType
 
 from fedsilo import redaction
 from fedsilo.config.environment import Settings, log_level
-from fedsilo.config.run import fetch
 from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
+from fedsilo.ledger.objects import MailBucket
+from fedsilo.ledger.run_file import fetch
 from fedsilo.ledger.writer import Ledger
 from fedsilo.states import PartyState, TrainerExit
 
@@ -28,7 +29,7 @@ def main(run_id: str) -> int:
     try:
         logging.getLogger("fedsilo").setLevel(log_level())
         settings = Settings.from_environment()
-        run = fetch(settings, run_id)
+        run = fetch(MailBucket.of(settings, settings.role), settings, run_id)
         ledger = Ledger(settings, run)
         signal.signal(signal.SIGTERM, _stop)
         with ledger.span("start", 0):

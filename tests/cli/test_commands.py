@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -175,20 +176,20 @@ def test_a_denied_call_names_the_call_and_the_policy(desk: Desk, monkeypatch: py
     """S3 answers "denied" of an object that is there, and of one that is not to who may not list it."""
     from botocore.exceptions import ClientError
 
-    from fedsilo.ledger.reader import Reader
+    from fedsilo.ledger.objects import MailBucket
 
     desk.begin("run-1")
-    real = Reader.__init__
+    real = MailBucket.__init__
 
-    def denied(self: Reader, *arguments: object) -> None:
-        real(self, *arguments)  # type: ignore[arg-type]
+    def denied(self: MailBucket, *arguments: Any, **options: Any) -> None:
+        real(self, *arguments, **options)
 
         def get_object(**_: object) -> None:
             raise ClientError({"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {}}, "GetObject")  # type: ignore[typeddict-item]
 
-        self._s3.get_object = get_object  # type: ignore[method-assign,assignment]
+        self.s3.get_object = get_object  # type: ignore[method-assign,assignment]
 
-    monkeypatch.setattr(Reader, "__init__", denied)
+    monkeypatch.setattr(MailBucket, "__init__", denied)
     assert f"may not read {desk.bucket}/runs/run-1/run.json" in error_of(desk, ["run", "show", "run-1"])
     assert "no run run-2" in error_of(desk, ["run", "show", "run-2"])
 

@@ -20,11 +20,11 @@ from rich.console import Console
 from fedsilo import names
 from fedsilo.admin import watch
 from fedsilo.cli import run as commands
-from fedsilo.config.run import Run, RunIndexEntry
+from fedsilo.config.run import Run
 from fedsilo.keys import RunKeys
-from fedsilo.ledger.reader import Reader
-from fedsilo.local import emulator
-from tests.support.operator_harness import REGION, SILOS, Desk
+from fedsilo.ledger.index import RunIndexEntry
+from fedsilo.ledger.objects import MailBucket
+from tests.support.operator_harness import SILOS, Desk
 
 PARTIES = (names.AGGREGATOR, *SILOS)
 
@@ -194,8 +194,8 @@ def test_a_party_can_not_make_up_a_run(desk: Desk) -> None:
 def test_a_list_reads_one_object_of_each_run_that_it_shows(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     for day in range(1, 8):
         desk.begin(f"own-{day}", datetime(2026, 1, day, tzinfo=UTC))
-    read, answer = list[str](), Reader._answer
-    monkeypatch.setattr(Reader, "_answer", lambda self, key: read.append(key) or answer(self, key))
+    read, get = list[str](), MailBucket.get
+    monkeypatch.setattr(MailBucket, "get", lambda self, key, limit: read.append(key) or get(self, key, limit))
     assert [run["run"] for run in desk.json("run", "list", "--limit", "2")] == ["own-7", "own-6"]
     assert sorted(read) == [RunKeys(run).status(names.AGGREGATOR) for run in ("own-6", "own-7")]
 
@@ -287,7 +287,7 @@ def test_watch_waits_for_silos_that_still_work_but_not_for_silent_ones(
     run = desk.begin("run-1")
     desk.say("run-1", "aggregator", state="FINISHED")
     desk.say("run-1", "cleveland", state="FINISHING")
-    reader = Reader(desk.name, emulator.ACCOUNT, REGION)
+    reader = desk.reader
     with meanwhile(lambda: desk.say("run-1", "cleveland", state="FINISHED"), every=0.5):
         story = watch.follow(reader, run, Console(file=StringIO()), poll=0.05)
     assert story.statuses["cleveland"].state == "FINISHED"
@@ -306,7 +306,7 @@ def test_watch_on_a_terminal_redraws_one_table(desk: Desk) -> None:
     run = desk.begin("run-1", rounds=2)
     desk.say("run-1", "aggregator", state="TRAINING", answered=["hungary"], present=list(SILOS))
     screen = StringIO()
-    reader = Reader(desk.name, emulator.ACCOUNT, REGION)
+    reader = desk.reader
     with meanwhile(lambda: desk.finish("run-1"), every=0.3):
         watch.follow(reader, run, Console(file=screen, force_terminal=True, width=150), poll=0.05)
     drawn = screen.getvalue()
@@ -321,7 +321,7 @@ def test_watch_survives_an_aws_that_does_not_answer_for_a_moment(desk: Desk, mon
 
     run = desk.begin("run-1")
     desk.finish("run-1")
-    reader = Reader(desk.name, emulator.ACCOUNT, REGION)
+    reader = desk.reader
     answers = iter([HubError("AWS could not be reached"), None])
     real = reader.all_words
 

@@ -1,15 +1,14 @@
 """run.json is read as it was written, or every problem of it is told."""
 
 import json
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsilo.config.run import Run, RunIndexEntry, majority, new_id
+from fedsilo.config.run import Run, majority, new_id
 from fedsilo.errors import SpecError
 from fedsilo.keys import RunKeys
 from tests.test_names import NAMES
@@ -107,26 +106,6 @@ def test_whatever_a_field_holds_is_a_run_or_a_spec_error(field: str, value: Any)
     except SpecError:
         return
     assert Run.parse(run.model_dump_json()) == run
-
-
-MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2286, 1, 1), timezones=st.just(UTC))
-
-
-@given(MOMENTS, MOMENTS)
-def test_a_listed_run_is_its_key_and_the_newest_comes_first(one: datetime, other: datetime) -> None:
-    run = Run.checked(VALUES | {"created": one})
-    listed = RunIndexEntry.of(run)
-    assert RunIndexEntry.parse(listed.key) == replace(
-        listed, created=listed.created.replace(microsecond=one.microsecond // 1000 * 1000)
-    )
-    assert len(listed.key.encode()) < 1024
-    if one - other > timedelta(milliseconds=1):
-        assert listed.key < replace(listed, run="another", created=other).key
-
-
-@pytest.mark.parametrize("key", ["index/x", "index/0000000000000/../heart_disease/3/50", "runs/x/run.json", ""])
-def test_what_is_no_listed_run_is_none(key: str) -> None:
-    assert RunIndexEntry.parse(key) is None
 
 
 @given(NAMES)

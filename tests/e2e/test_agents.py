@@ -22,6 +22,7 @@ from fedsilo import aws, names
 from fedsilo.agent.local import LocalLauncher
 from fedsilo.config.run import Run
 from fedsilo.keys import agent_key
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local import federation as embedded
@@ -43,7 +44,7 @@ class Agents:
         self.federation = described("agents", SILOS)
         self.region = self.federation.aggregator.region
         embedded.create_hub(self.federation)
-        self.reader = Reader(self.federation.name, emulator.ACCOUNT, self.region)
+        self.reader = Reader(MailBucket(self.federation.name, emulator.ACCOUNT, self.region, who="the test"))
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
         for party in PARTIES:  # what a trainer held when it was killed comes back, and is swept, after this long

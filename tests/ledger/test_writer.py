@@ -11,9 +11,9 @@ import pytest
 import fedsilo
 from fedsilo import aws
 from fedsilo.ledger import writer
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader, Record
 from fedsilo.ledger.writer import Ledger
-from fedsilo.local import emulator
 from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.hub import Hub
@@ -25,7 +25,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(hub: Hub) -> Record:
-    return Reader(hub.federation.name, emulator.ACCOUNT, "us-east-1").record(hub.run)
+    return Reader(MailBucket.of(hub.settings(AGGREGATOR), "the test")).record(hub.run)
 
 
 def until(condition: Callable[[], Any]) -> None:
@@ -123,7 +123,8 @@ def test_many_lines_are_few_writings(hub: Hub, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(writer, "INTERVAL_SECONDS", 0.2)
     puts: list[str] = []
     written = Ledger(hub.settings(AGGREGATOR), hub.run)
-    written._s3.meta.events.register("before-call.s3.PutObject", lambda params, **_: puts.append(params["url_path"]))
+    events = written._bucket.s3.meta.events
+    events.register("before-call.s3.PutObject", lambda params, **_: puts.append(params["url_path"]))
     begin = time.monotonic()
     for step in range(3000):
         written.metric("Training:Loss", 0.5, step)

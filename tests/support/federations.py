@@ -17,8 +17,9 @@ from fedsilo import names
 from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation, parse
 from fedsilo.config.run import Run
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader, Record
-from fedsilo.local import emulator, federation
+from fedsilo.local import federation
 from fedsilo.messaging.mailbox import Mailbox
 from tests.support.forked import ForkedTrainer
 
@@ -40,7 +41,8 @@ def described(name: str, silos: tuple[str, ...]) -> Federation:
 
 def written(reader: Reader, run: Run, party: str) -> dict[str, Any]:
     """The party's status.json as it was written; empty where there is none."""
-    found: dict[str, Any] = json.loads(reader._get(run.keys.status(party), None) or b"{}")
+    stored = reader.bucket.get(run.keys.status(party))
+    found: dict[str, Any] = json.loads(stored.body) if stored else {}
     return found
 
 
@@ -65,7 +67,7 @@ class RunningFederation:
         }
         self.run = Run.checked(values | choices)
         federation.create_hub(self.federation)
-        self.reader = Reader(self.federation.name, emulator.ACCOUNT, "us-east-1")
+        self.reader = Reader(MailBucket.of(self.settings(names.AGGREGATOR), "the test"))
         self.reader.put_run(self.run)
         self.trainers: dict[str, ForkedTrainer] = {}
         self._mailboxes: list[Mailbox] = []
@@ -139,9 +141,9 @@ class RunningFederation:
 
     def model(self) -> dict[str, torch.Tensor]:
         """The run's model, as published."""
-        body = self.reader.model(self.run)
-        assert body is not None, self.logs()
-        return load(body)
+        stored = self.reader.bucket.get(self.run.keys.model(names.AGGREGATOR))
+        assert stored is not None, self.logs()
+        return load(stored.body)
 
     def logs(self) -> str:
         return "\n".join(

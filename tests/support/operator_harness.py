@@ -16,6 +16,7 @@ from fedsilo.cli.main import app
 from fedsilo.config.federation import Federation, parse
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator, federation
 
@@ -40,7 +41,7 @@ class Desk:
         self.name = self.federation.name
         self.bucket = names.mail_bucket(self.name, emulator.ACCOUNT, REGION)
         self.s3, self.sqs = aws.s3(REGION), aws.sqs(REGION)
-        self.reader = Reader(self.name, emulator.ACCOUNT, REGION)
+        self.reader = Reader(MailBucket(self.name, emulator.ACCOUNT, REGION, who="the test"))
         if deployed:
             federation.create_hub(self.federation)
 

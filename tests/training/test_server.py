@@ -15,6 +15,7 @@ from fedsilo import aws
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, RunError
 from fedsilo.keys import MailAddress
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader, Record
 from fedsilo.messaging.mailbox import Mail, Notice
 from fedsilo.names import AGGREGATOR
@@ -191,7 +192,7 @@ class Played:
 
 
 def record(hub: Hub, run: Run) -> Record:
-    return Reader(hub.federation.name, "123456789012", "us-east-1").record(run)
+    return Reader(MailBucket.of(hub.settings(AGGREGATOR), "the test")).record(run)
 
 
 FLOAT8 = torch.zeros(3).to(torch.float8_e4m3fn)

@@ -47,7 +47,7 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
     for name, value in SETTINGS.to_environment().items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(trainer, "Ledger", Ledger)
-    monkeypatch.setattr(trainer, "fetch", lambda settings, run_id: Run.checked(RUN))
+    monkeypatch.setattr(trainer, "fetch", lambda *_: Run.checked(RUN))
     monkeypatch.setattr(trainer, "_log_to_stderr", lambda: None)
     before = signal.getsignal(signal.SIGTERM)
     yield take_part

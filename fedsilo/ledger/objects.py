@@ -1,0 +1,163 @@
+"""The objects of the mail bucket, as one role reads and writes them.
+
+S3 answers "access denied" about a missing object to everybody who may not list the whole bucket. So a read that is
+denied is followed by a list of the key: here, once for all rooms.
+https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions"
+"""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from fedsilo import aws, names
+from fedsilo.config.environment import Settings
+
+JSON = "application/json"
+
+CHUNK_BYTES = 2**20
+
+_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
+"""S3's answers to a conditional write of a key that exists."""
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """An object as it was read."""
+
+    body: bytes
+    modified: datetime
+    age_seconds: float
+    """Seconds since the object was written. Both times are from the clock of S3."""
+
+
+class MailBucket:
+    """Reads and writes objects of a federation's mail bucket.
+
+    Every method raises ``AccessError`` where AWS denies the call, and ``HubError`` where the bucket is missing or AWS
+    does not answer.
+    """
+
+    def __init__(self, federation: str, account: str, region: str, *, who: str, attempts: int = aws.ATTEMPTS) -> None:
+        """Make a client of S3; nothing is asked of AWS yet.
+
+        Args:
+            federation: The federation's name.
+            account: The AWS account of the hub.
+            region: The Region of the hub.
+            who: Who reads and writes, for error messages: a role's name, or "the operator".
+            attempts: How often a call is tried.
+        """
+        self.federation = federation
+        self.name = names.mail_bucket(federation, account, region)
+        self.s3 = aws.s3(region, attempts)
+        self._region, self._who = region, who
+
+    @classmethod
+    def of(cls, settings: Settings, who: str, attempts: int = aws.ATTEMPTS) -> "MailBucket":
+        """The bucket of a party's federation, for the role ``who``."""
+        return cls(settings.federation, settings.hub_account, settings.hub_region, who=who, attempts=attempts)
+
+    def get(self, key: str, limit: int | None = None) -> StoredObject | None:
+        """Read an object from its beginning.
+
+        Args:
+            key: The object's key.
+            limit: The most bytes to read; None for all.
+
+        Returns:
+            The object, or None if it does not exist.
+        """
+        with self._translate_errors(f"read {self.name}/{key}"):
+            return _stored(self._answer(key), limit)
+
+    def get_end(self, key: str, limit: int) -> StoredObject | None:
+        """Read the last ``limit`` bytes of an object; None if it does not exist."""
+        with self._translate_errors(f"read {self.name}/{key}"):
+            try:
+                return _stored(self._answer(key, Range=f"bytes=-{limit}"), limit)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "InvalidRange":  # an empty object has no range
+                    raise
+                return _stored(self._answer(key), limit)
+
+    def download(self, key: str, to: Path) -> int | None:
+        """Write an object to a file, a chunk at a time. The file appears only when it is complete.
+
+        Returns:
+            The object's size in bytes, or None if it does not exist.
+        """
+        part = to.with_name(to.name + ".part")
+        with self._translate_errors(f"read {self.name}/{key}"):
+            answer = self._answer(key)
+            if answer is None:
+                return None
+            try:
+                with part.open("wb") as file:
+                    for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                        file.write(chunk)
+                part.replace(to)
+            finally:
+                part.unlink(missing_ok=True)
+        return int(answer["ContentLength"])
+
+    def exists(self, key: str) -> bool:
+        """Whether the object exists. Needs the right to list the key, and not the right to read it."""
+        with self._translate_errors(f"list {self.name}/{key}"):
+            return self._is_listed(key)
+
+    def put(self, key: str, body: bytes, content_type: str = JSON) -> None:
+        """Write an object, over an earlier one."""
+        with self._translate_errors(f"write {self.name}/{key}"):
+            self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
+
+    def create(self, key: str, body: bytes, content_type: str = JSON) -> bool:
+        """Write an object if its key is free.
+
+        Returns:
+            Whether it was written; False if an object of that key exists, which stays as it is.
+        """
+        with self._translate_errors(f"write {self.name}/{key}"):
+            try:
+                self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
+            except ClientError as error:
+                if error.response["Error"]["Code"] not in _EXISTS:
+                    raise
+                return False
+        return True
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """The keys that begin with ``prefix``, in their order; a page is fetched when it is needed."""
+        with self._translate_errors(f"list {self.name}/{prefix}"):
+            for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
+                yield from (found["Key"] for found in page.get("Contents", []))
+
+    def _answer(self, key: str, **options: str) -> Any:
+        """S3's answer to GetObject, or None if the object does not exist."""
+        try:
+            return self.s3.get_object(Bucket=self.name, Key=key, **options)  # type: ignore[arg-type]
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "NoSuchKey" or (code in aws.DENIED and not self._is_listed(key)):
+                return None
+            raise
+
+    def _is_listed(self, key: str) -> bool:
+        answer = self.s3.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
+        return any(found["Key"] == key for found in answer.get("Contents", []))
+
+    def _translate_errors(self, doing: str) -> AbstractContextManager[None]:
+        return aws.translate_hub_errors(self._who, doing, self.federation, self._region)
+
+
+def _stored(answer: Any, limit: int | None) -> StoredObject | None:
+    if answer is None:
+        return None
+    now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+    modified = answer["LastModified"]
+    return StoredObject(answer["Body"].read(limit), modified, max(0.0, (now - modified).total_seconds()))
