@@ -17,7 +17,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger import reader
 from fedsilo.local.federation import Embedded, trainer_log
-from fedsilo.report.result import Outcome
+from fedsilo.report.result import RunResult
 from fedsilo.states import PartyState
 from fedsilo.text import plain
 
@@ -25,7 +25,7 @@ POLL_SECONDS = 0.5
 LAST_LINES = 5
 
 
-def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcome:
+def run(federation: Federation, run: Run, out: Path, console: Console) -> RunResult:
     """Run it, show it, and leave report.html, model.safetensors, result.json and the parties' logs in ``out``.
 
     Raises ``RunError`` with the aggregator's reason where the run failed; ``out`` is complete then, too. However it
@@ -47,15 +47,15 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> Outcom
         watch.follow(hub.reader, run, console, _Deaths(embedded, Path(folder), run, console), POLL_SECONDS)
         ledger = hub.reader.record(run)
         experiments = reader.experiments(ledger, federation.aggregator.region)
-        outcome = Outcome(ledger, run.created.timestamp(), experiments)
+        result = RunResult(ledger, run.created.timestamp(), experiments)
         (out / "model.safetensors").unlink(missing_ok=True)
         hub.reader.download_model(run, names.AGGREGATOR, out / "model.safetensors")
-    outcome.write(out)
-    console.print(outcome.table())
+    result.write(out)
+    console.print(result.table())
     console.print(f"report, model, result and logs: {out}", soft_wrap=True)
-    if outcome.aggregator.state != PartyState.FINISHED:
-        raise RunError(f"run {run.id} failed: {outcome.aggregator.reason or 'the aggregator ended without a word'}")
-    return outcome
+    if result.aggregator.state != PartyState.FINISHED:
+        raise RunError(f"run {run.id} failed: {result.aggregator.reason or 'the aggregator ended without a word'}")
+    return result
 
 
 @contextmanager

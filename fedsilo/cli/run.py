@@ -303,18 +303,18 @@ def report(
     """Write a run's report.html, result.json and model into a folder. With --json, print result.json too."""
     from fedsilo import names
     from fedsilo import terminal as show
-    from fedsilo.report.result import Outcome
+    from fedsilo.report.result import RunResult
 
     hub = options.hub(federation)
     run, _ = options.find(hub, run_id)
     folder = options.folder(Path("out") / run.id if out is None else out)
-    outcome = Outcome.of(hub.reader.record(run))
-    outcome.write(folder)
+    result = RunResult.of(hub.reader.record(run))
+    result.write(folder)
     size = hub.reader.download_model(run, names.AGGREGATOR, folder / "model.safetensors")
     console = show.console(stderr=as_json)
-    console.print(outcome.table())
+    console.print(result.table())
     if as_json:
-        show.print_json(outcome.to_json())
+        show.print_json(result.to_json())
     if size is None:
         console.print("no model: the aggregator has published none", style="yellow")
     written = ["report.html", "result.json", *(["model.safetensors"] if size is not None else [])]

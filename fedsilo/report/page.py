@@ -1,8 +1,8 @@
 """The report: one self-contained HTML page that shows one run, from what its parties wrote into the ledger.
 
 ``render`` is pure. What a party wrote comes through ``fedsilo.ledger.schema``, and is still not trusted: all text is
-escaped, and lines whose times are not near the run are left out and counted on the page, with those that made no sense. The
-page loads nothing and runs no script.
+escaped, and lines whose times are not near the run are left out and counted on the page, with those that made no sense.
+The page loads nothing and runs no script.
 """
 
 import re

@@ -18,7 +18,7 @@ SCORES = ("AUC", "Accuracy", "Loss")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunResult:
     """A run's record, when it was asked for in seconds since the epoch, and its experiments in SageMaker."""
 
     record: Record
@@ -26,7 +26,7 @@ class Outcome:
     experiments: Sequence[str]
 
     @classmethod
-    def of(cls, record: Record) -> "Outcome":
+    def of(cls, record: Record) -> "RunResult":
         """As far as the ledger tells; the experiments are those that the parties name."""
         named = [record.statuses.get(party, Status()).experiment for party in record.run.parties]
         return cls(record, record.run.created.timestamp(), [name for name in named if name])

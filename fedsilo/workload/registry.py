@@ -104,7 +104,7 @@ def hyperparameters(name: str, chosen: Mapping[str, str | Hyperparameter]) -> di
     values, problems = dict(defaults), []
     for key, value in chosen.items():
         if key not in defaults:
-            problems.append(f"hyperparameters.{key}: {name} has no such one; it has {', '.join(sorted(defaults))}")
+            problems.append(f'unknown hyperparameter "{key}" of {name}; it has {", ".join(sorted(defaults))}')
             continue
         kind = type(defaults[key])
         try:

@@ -20,7 +20,7 @@ from fedsilo.keys import RunKeys, agent_key
 from fedsilo.ledger import reader
 from fedsilo.ledger.reader import Record, _lines
 from fedsilo.ledger.schema import Agent, Status
-from fedsilo.report.result import Outcome
+from fedsilo.report.result import RunResult
 from fedsilo.states import TERMINAL
 from fedsilo.text import plain
 from tests.support.operator_harness import SILOS, Desk
@@ -147,12 +147,12 @@ def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, l
         {names.AGGREGATOR: Status.of(aggregator), "hungary": Status.of(silo)},
         {party: found for party, (found, _) in read.items()},
     )
-    outcome = Outcome.of(told_of)
+    result = RunResult.of(told_of)
     for console in (Console(file=screen, width=200), Console(file=screen, width=30)):
         console.print(story.table())
-        console.print(outcome.table())
+        console.print(result.table())
     told = [story.line(), *_Lines(run).news(story), screen.getvalue()]
-    told += [json.dumps(value, allow_nan=False) for value in (commands._shown(story), outcome.to_json())]
+    told += [json.dumps(value, allow_nan=False) for value in (commands._shown(story), result.to_json())]
     assert_harmless("\n".join(told))
 
 

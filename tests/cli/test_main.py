@@ -34,8 +34,8 @@ def _signals() -> Iterator[None]:
         (["--workload", "[bold]"], "workload: '[bold]' is not one of heart_disease, mlp"),
         (
             ["--set", "momentum=0.9"],
-            "hyperparameters.momentum: heart_disease has no such one; it has batch_size, client_optimizer, epochs, lr, "
-            "mu, weight_decay",
+            'unknown hyperparameter "momentum" of heart_disease; it has batch_size, client_optimizer, epochs, lr, mu, '
+            "weight_decay",
         ),
         (["--set", "lr=fast"], "hyperparameters.lr: 'fast' is not of type float"),
         (["--set", "lr"], "--set: 'lr' is not KEY=VALUE"),

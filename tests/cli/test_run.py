@@ -115,7 +115,7 @@ def test_start_with_an_id_can_be_repeated_and_never_overwrites(desk: Desk) -> No
         (["heart_disease", "--set", "lr"], "--set: 'lr' is not KEY=VALUE"),
         (["heart_disease", "--set", "lr=1", "--set", "lr=2"], "--set: lr is given twice"),
         (["heart_disease", "--set", "lr=fast"], "hyperparameters.lr: 'fast' is not of type float"),
-        (["heart_disease", "--set", "speed=1"], "hyperparameters.speed: heart_disease has no such one"),
+        (["heart_disease", "--set", "speed=1"], 'unknown hyperparameter "speed" of heart_disease; it has '),
         (["heart_disease", "--quorum", "4"], "quorum: 4 is more than the 3 silos"),
         (["heart_disease", "--rounds", "0"], "rounds"),
         (["heart_disease", "--deadline", "0"], "deadline_seconds"),

@@ -67,7 +67,7 @@ def test_a_run_is_read_as_it_was_written() -> None:
         ({"created": "yesterday"}, "created: "),
         ({"hyperparameters": {"lr": "fast"}}, "hyperparameters.lr: 'fast' is not of type float"),
         ({"hyperparameters": {"lr": [1]}}, "hyperparameters.lr"),
-        ({"hyperparameters": {"image": "evil"}}, "hyperparameters.image: heart_disease has no such one"),
+        ({"hyperparameters": {"image": "evil"}}, 'unknown hyperparameter "image" of heart_disease; it has '),
         ({"hyperparameters": {"epochs": float("inf")}}, "hyperparameters.epochs"),
         ({"image": "evil"}, "image: "),
     ],
