@@ -69,7 +69,7 @@ def demo() -> Results:
     """``fedsilo demo --rounds 20``, 4 silos, start to end."""
     with tempfile.TemporaryDirectory() as out:
         command = [sys.executable, "-m", "fedsilo", "demo", "--rounds", "20", "--out", out]
-        seconds = [_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(REPEATS)]  # noqa: S603
+        seconds = [_timed(lambda: subprocess.run(command, check=True, capture_output=True)) for _ in range(REPEATS)]
         result = json.loads((Path(out) / "result.json").read_text())
     return {"seconds": statistics.median(seconds)} | {"first_round": result["start_to_first_round_seconds"]}
 
@@ -157,7 +157,7 @@ def _mlp(silos: int, parameters: int, rounds: int) -> list[str]:
 def _run(module: str, arguments: list[str]) -> Results:
     command = [sys.executable, "-m", module, *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)  # noqa: S603
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=environment)
     result: Results = json.loads(done.stdout)
     return result
 

@@ -56,7 +56,7 @@ def _first_round_seconds(file: Path) -> float:
 
 def _fedsilo(*arguments: str) -> str:
     command = [sys.executable, "-m", "fedsilo", *arguments]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def _seconds(*arguments: str) -> float:
@@ -77,4 +77,4 @@ def _resident_bytes(pid: int) -> int:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(), indent=2))  # noqa: T201
+    print(json.dumps(measure(), indent=2))

@@ -29,7 +29,7 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     json.dump(run(Task.of(parser(__doc__).parse_args())), sys.stdout, indent=2)
-    print()  # noqa: T201
+    print()
 
 
 def run(task: Task) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.task import Task, parser
+from bench.trainers import Trainer, stop
 from fedsilo import names
 from fedsilo.aws import s3
 from fedsilo.config import federation as spec
@@ -28,7 +29,6 @@ from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local import federation as embedded
-from tests.support.trainers import Trainer, stop
 
 WARM_UP_SECONDS = 6.0
 """What is left out after round 0 opened: meanwhile the parties import the SageMaker SDK."""
@@ -39,7 +39,7 @@ _OPENED = re.compile(r"round (\d+): opened")
 
 def main() -> None:
     json.dump(run(Task.of(parser(__doc__).parse_args())), sys.stdout, indent=2)
-    print()  # noqa: T201
+    print()
 
 
 def run(task: Task) -> dict[str, Any]:

@@ -37,7 +37,7 @@ def run(path: Path, out: Path) -> tuple[float, float]:
 
 
 def main() -> None:
-    print("silos  wall s  CPU s  CPU s per added silo")  # noqa: T201
+    print("silos  wall s  CPU s  CPU s per added silo")
     smallest: tuple[int, float] | None = None
     for silos in SIZES:
         with tempfile.TemporaryDirectory() as directory:
@@ -47,7 +47,7 @@ def main() -> None:
             wall, cpu = run(path, Path(directory) / "second")
         smallest = smallest or (silos, cpu)
         slope = f"{(cpu - smallest[1]) / (silos - smallest[0]):.3f}" if silos > smallest[0] else ""
-        print(f"{silos:5}  {wall:6.1f}  {cpu:5.1f}  {slope}")  # noqa: T201
+        print(f"{silos:5}  {wall:6.1f}  {cpu:5.1f}  {slope}")
 
 
 if __name__ == "__main__":

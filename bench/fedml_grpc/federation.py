@@ -34,7 +34,7 @@ def main() -> None:
     options.add_argument("--limit", type=float, default=300.0, help="seconds after which the federation is ended")
     chosen = options.parse_args()
     json.dump(run(Task.of(chosen), chosen.limit), sys.stdout, indent=2)
-    print()  # noqa: T201
+    print()
 
 
 def run(task: Task, limit: float) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _start(task: Task, rank: int, folder: Path) -> subprocess.Popen[bytes]:
         "PYTHONPATH": str(ROOT),
     }
     with (folder / f"{rank}.log").open("wb") as log:
-        return subprocess.Popen(  # noqa: S603
+        return subprocess.Popen(
             [PYTHON, "-m", "bench.fedml_grpc.party", json.dumps(given)],
             cwd=folder,
             env=environment,

@@ -8,9 +8,9 @@ import os
 import sys
 from pathlib import Path
 
+from bench.trainers import Trainer, trainer_environment
 from fedsilo.config.environment import Settings
 from fedsilo.training import trainer
-from tests.support.trainers import Trainer, trainer_environment
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["fedsilo.training.session", "sagemaker.core.experiments.run", "workloads.heart_disease"])

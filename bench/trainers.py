@@ -1,4 +1,4 @@
-"""Trainers without agents, for tests and benchmarks that hold, kill and measure them."""
+"""Trainers as local processes without agents, for benchmarks and tests that measure, stop or kill them."""
 
 import contextlib
 import os
