@@ -54,7 +54,7 @@ class PackageError(FedsiloError):
 
 
 class StoppedError(BaseException):
-    """The process was asked to stop; what it does goes on where it was when it is started again.
+    """The process was asked to stop; it continues where it was when it is started again.
 
     Raised by a signal handler, so anywhere, and like KeyboardInterrupt no ``Exception``: botocore takes one of those
     for a broken connection and tries the call again.

@@ -16,6 +16,7 @@ from pathlib import Path
 from fedsilo.agent.launcher import LOG_BYTES, RETRIES, Job, ending
 from fedsilo.agent.process import LocalProcess
 from fedsilo.errors import LauncherError
+from fedsilo.files import write_atomically
 from fedsilo.states import JobState, TrainerExit
 
 BACKOFF_SECONDS = 1.0
@@ -129,10 +130,7 @@ class LocalLauncher:
         return _Record(**json.loads(self._path(run, "job.json").read_text()))
 
     def _write(self, run: str, record: _Record) -> None:
-        path = self._path(run, "job.json")
-        new = path.with_suffix(".new")
-        new.write_text(json.dumps(asdict(record)))
-        new.replace(path)
+        write_atomically(self._path(run, "job.json"), json.dumps(asdict(record)))
 
     def _runs(self) -> list[str]:
         return sorted(path.parent.name for path in self._folder.glob("*/job.json"))

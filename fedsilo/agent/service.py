@@ -8,11 +8,9 @@ The data queue is the party's, not a run's, so runs come one after the other.
 """
 
 import itertools
-import json
 import logging
 import os
 import signal
-import sys
 import threading
 import time
 from collections import deque
@@ -20,15 +18,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import fedsilo
-from fedsilo import queue_settings, redaction
+from fedsilo import logs, queue_settings, redaction, signals
 from fedsilo.agent import health, policy
 from fedsilo.agent.hub import AgentHub, Delivery
 from fedsilo.agent.launcher import Job, Launcher
-from fedsilo.config.environment import Settings, log_level
+from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError, StoppedError
 from fedsilo.ledger.writer import HEARTBEAT_SECONDS, now
@@ -419,17 +416,18 @@ class Agent:
 
 def main() -> int:
     """Serve until SIGTERM. Returns the exit code; raises ``SpecError`` where the environment or policy is not valid."""
-    _log_as_json()
-    logging.getLogger("fedsilo").setLevel(log_level())
+    logs.set_up(as_json=True)
     settings = AgentSettings.from_environment()
     policy.load(settings.policy_file)
     settings.folder.mkdir(parents=True, exist_ok=True)
     try:
-        signal.signal(signal.SIGTERM, _stop)
+        # Nothing needs finishing: an agent may be killed at any moment.
+        stopped = StoppedError("stopped; its trainers continue, and the next agent finds them")
+        signals.raise_once(stopped, signal.SIGTERM)
         log.info("the agent of %s in %s is up", settings.party.party, settings.party.federation)
         Agent(settings, AgentHub(settings.party), _launcher(settings)).serve()
-    except StoppedError as stopped:
-        log.info("%s", stopped)
+    except StoppedError as error:
+        log.info("%s", error)
     return 0
 
 
@@ -441,32 +439,3 @@ def _launcher(settings: AgentSettings) -> Callable[[Callable[[], None]], Launche
     from fedsilo.agent.kubernetes import KubernetesLauncher
 
     return KubernetesLauncher.in_cluster
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    # Nothing to finish: the agent may be killed at any moment, so it may also just go.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise StoppedError("stopped; trainers go on, and the next agent finds them")
-
-
-class _AsJson(logging.Formatter):
-    """One JSON object a line: time, level, logger, message, and the run and the traceback where there is one."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname,
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if run := getattr(record, "run", None):
-            line["run"] = run
-        if record.exc_info:
-            line["traceback"] = redaction.text(self.formatException(record.exc_info))
-        return json.dumps(line)
-
-
-def _log_as_json() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_AsJson())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

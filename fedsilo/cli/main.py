@@ -2,12 +2,12 @@
 
 import signal
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
 from typer.completion import Shells, completion_init, get_completion_script  # type: ignore[attr-defined]
 
+from fedsilo import signals
 from fedsilo.agent import health
 from fedsilo.agent.health import Sign
 from fedsilo.cli import doctor, local, model, options, run, silo, spec
@@ -131,13 +131,6 @@ def trainer(run: Annotated[str, typer.Argument(help="The run's id.", envvar="FED
 
 def main() -> None:
     """Run the command. It ends with the exit codes of ``fedsilo.cli.options``."""
-    for number in _INTERRUPTS:
-        signal.signal(number, _interrupt)
+    signals.raise_once(KeyboardInterrupt(), *_INTERRUPTS)
     completion_init()
     app(prog_name="fedsilo")
-
-
-def _interrupt(signum: int, frame: FrameType | None) -> None:
-    for number in _INTERRUPTS:
-        signal.signal(number, signal.SIG_IGN)  # the impatient must not stop the clearing up
-    raise KeyboardInterrupt

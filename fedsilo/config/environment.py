@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from fedsilo import names
 from fedsilo.errors import SpecError
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
-
 
 @dataclass(frozen=True)
 class Settings:
@@ -70,11 +68,3 @@ class Settings:
     @property
     def bucket(self) -> str:
         return names.mail_bucket(self.federation, self.hub_account, self.hub_region)
-
-
-def log_level(environment: Mapping[str, str] = os.environ) -> str:
-    """The level of fedsilo's own log, ``FEDSILO_LOG_LEVEL``. Raises ``SpecError`` where it is none."""
-    value = environment.get("FEDSILO_LOG_LEVEL") or "INFO"
-    if value.upper() not in LOG_LEVELS:
-        raise SpecError(f"FEDSILO_LOG_LEVEL: {value!r} should be one of {', '.join(LOG_LEVELS)}")
-    return value.upper()

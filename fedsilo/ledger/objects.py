@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from fedsilo import aws, names
 from fedsilo.config.environment import Settings
+from fedsilo.files import replacing
 
 JSON = "application/json"
 
@@ -92,18 +93,13 @@ class MailBucket:
         Returns:
             The object's size in bytes, or None if it does not exist.
         """
-        part = to.with_name(to.name + ".part")
         with self._translate_errors(f"read {self.name}/{key}"):
             answer = self._answer(key)
             if answer is None:
                 return None
-            try:
-                with part.open("wb") as file:
-                    for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
-                        file.write(chunk)
-                part.replace(to)
-            finally:
-                part.unlink(missing_ok=True)
+            with replacing(to) as part, part.open("wb") as file:
+                for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
+                    file.write(chunk)
         return int(answer["ContentLength"])
 
     def exists(self, key: str) -> bool:

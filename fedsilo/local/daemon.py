@@ -16,11 +16,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
 
+from fedsilo import signals
 from fedsilo.agent.process import LocalProcess
 from fedsilo.config import federation as spec
 from fedsilo.errors import FedsiloError, HubError
+from fedsilo.files import write_atomically
 from fedsilo.local import emulator
 from fedsilo.local.federation import LAST_BYTES, READY_SECONDS, Embedded, end_processes
 
@@ -137,25 +138,18 @@ def _alone(file: Path) -> Iterator[None]:
 
 def main(file: Path) -> None:
     """Bring up the federation that the file describes, and keep it until SIGTERM: the keeper."""
-    signal.signal(signal.SIGTERM, _stop)
+    signals.raise_once(SystemExit(0), signal.SIGTERM)
     federation, sha256 = spec.load(file), _digest(file)
     folder = folder_of(file)
     with Embedded(federation, folder) as embedded:
         embedded.wait_until_ready()
         region = federation.aggregator.region
         up = State(embedded.endpoint, region, federation.name, embedded.parties, sha256)
-        new = folder / "up.new"
-        new.write_text(json.dumps(asdict(up)))
-        new.replace(folder / "up.json")
+        write_atomically(folder / "up.json", json.dumps(asdict(up)))
         while True:
             time.sleep(TEND_SECONDS)
             for party in embedded.tend():
                 print(f"the agent of {party} had ended, and is started again", flush=True)  # noqa: T201
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the clearing up is not to be stopped
-    sys.exit(0)
 
 
 def folder_of(file: Path) -> Path:

@@ -15,12 +15,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
-from types import FrameType
 from typing import IO
 
 import boto3
 
-from fedsilo import aws, names
+from fedsilo import aws, logs, names, signals
 from fedsilo.config.environment import Settings
 from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.redaction import MASK
@@ -30,13 +29,13 @@ END_SECONDS = 10.0
 
 _KEY = re.compile(r"[\w.-]{8,256}")
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("fedsilo.mlops.agent")  # not __name__: this module is run as a script
 
 
 def main() -> int:
     """Run FedML's agent until it ends, which it does not by itself; returns the exit code."""
-    logging.basicConfig(stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", level="INFO")
     try:
+        logs.set_up()
         settings = Settings.from_environment()
         key = read_key(settings, os.environ)
     except FedsiloError as error:
@@ -73,7 +72,7 @@ def run(command: list[str], key: str) -> int:
     child = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )
-    signal.signal(signal.SIGTERM, lambda number, frame: _end(child, number, frame))
+    signals.handle_once(lambda: _end(child), signal.SIGTERM)
     assert child.stdin is not None  # noqa: S101  (PIPE)
     assert child.stdout is not None  # noqa: S101  (PIPE)
     printer = threading.Thread(target=_print_masked, args=(child.stdout, key.encode()), daemon=True)
@@ -92,8 +91,8 @@ def _print_masked(source: IO[bytes], key: bytes) -> None:
         sys.stdout.buffer.flush()
 
 
-def _end(child: subprocess.Popen[bytes], number: int, frame: FrameType | None) -> None:
-    _signal(child.pid, number)
+def _end(child: subprocess.Popen[bytes]) -> None:
+    _signal(child.pid, signal.SIGTERM)
     timer = threading.Timer(END_SECONDS, _signal, (child.pid, signal.SIGKILL))
     timer.daemon = True
     timer.start()

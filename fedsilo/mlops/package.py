@@ -23,6 +23,7 @@ import yaml
 
 from fedsilo.config import defaults
 from fedsilo.errors import PackageError
+from fedsilo.files import replacing
 from fedsilo.workload import registry
 
 ENTRY = "mlops_entry.py"
@@ -167,11 +168,10 @@ def _run_build(source: Files, config: bytes, scratch: Path) -> dict[str, Path]:
 
 def _put(built: Path, out: Path) -> Package:
     """Move the package to ``out`` in one step, so that there is a whole one at any time."""
-    partial = out / f".{built.name}.partial"
     try:
         out.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(built, partial)
-        partial.replace(out / built.name)
+        with replacing(out / built.name) as part:
+            shutil.copyfile(built, part)
     except OSError as error:
         raise PackageError(f"{out}: {error.strerror}; name a folder that can be written with --out") from None
     content = built.read_bytes()

@@ -7,11 +7,9 @@ started again, that status is no final one, and whoever starts trainers says so 
 
 import logging
 import signal
-import sys
-from types import FrameType
 
-from fedsilo import redaction
-from fedsilo.config.environment import Settings, log_level
+from fedsilo import logs, redaction, signals
+from fedsilo.config.environment import Settings
 from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
@@ -23,15 +21,15 @@ log = logging.getLogger(__name__)
 
 def main(run_id: str) -> int:
     """Take part in the run. Returns the exit code (``launcher.DONE``, ``AGAIN`` or ``OVER``)."""
-    _log_to_stderr()
     ledger: Ledger | None = None
     reason = ""
     try:
-        logging.getLogger("fedsilo").setLevel(log_level())
+        logs.set_up()
         settings = Settings.from_environment()
         run = fetch(MailBucket.of(settings, settings.role), settings, run_id)
         ledger = Ledger(settings, run)
-        signal.signal(signal.SIGTERM, _stop)
+        stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
+        signals.raise_once(stopped, signal.SIGTERM)
         with ledger.span("start", 0):
             from fedsilo.training import session  # FedML and torch: seconds, and no reader of run.json needs them
         log.info("%s takes part in run %s", settings.party, run.id)
@@ -57,21 +55,9 @@ def main(run_id: str) -> int:
             redaction.line(f"defect: {type(error).__name__}: {error}"),
             TrainerExit.RETRY,
         )
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # how it ended is known, and needs to be said
+    signals.ignore(signal.SIGTERM)  # nothing may interrupt the last status
     if ledger:
         ledger.close(state=state, reason=redaction.reason(reason))
     if code == TrainerExit.DONE:
         log.info("%s is done", settings.party)
     return code
-
-
-def _stop(signum: int, frame: FrameType | None) -> None:
-    raise StoppedError("stopped by SIGTERM; it goes on where it was when it is started again")
-
-
-def _log_to_stderr() -> None:
-    """fedsilo's log from INFO, everybody else's from WARNING: FedML logs several lines per message."""
-    logging.basicConfig(
-        level=logging.WARNING, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
-    logging.getLogger("fedsilo").setLevel(logging.INFO)

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fedsilo.config.environment import Settings, log_level
+from fedsilo.config.environment import Settings
 from fedsilo.errors import SpecError
 
 WHO = Settings("heart", "cleveland", 1, "123456789012", "us-east-1", "s3://heart-cleveland/data/2026")
@@ -68,15 +68,3 @@ def test_whatever_the_environment_says_is_settings_or_a_spec_error(environment: 
     except SpecError:
         return
     assert Settings.from_environment(found.to_environment()) == found
-
-
-@pytest.mark.parametrize(
-    ("value", "level"), [("debug", "DEBUG"), ("Info", "INFO"), ("", "INFO"), (None, "INFO"), ("10", ""), ("loud", "")]
-)
-def test_log_level_is_taken_in_any_case_or_named(value: str | None, level: str) -> None:
-    environment = {} if value is None else {"FEDSILO_LOG_LEVEL": value}
-    if level:
-        assert log_level(environment) == level
-    else:
-        with pytest.raises(SpecError, match=f"^FEDSILO_LOG_LEVEL: '{value}' should be one of DEBUG, INFO, WARNING"):
-            log_level(environment)

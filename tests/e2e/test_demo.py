@@ -267,7 +267,7 @@ def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(sta
     assert "Traceback" not in demo.text
     for party in ("aggregator", "cleveland"):
         log = (demo.out / "logs" / f"{party}.log").read_text()
-        assert "stopped by SIGTERM; it goes on where it was when it is started again" in log
+        assert "stopped by SIGTERM; it continues where it was when it is started again" in log
 
 
 @pytest.mark.parametrize("who", ["agent aggregator", "trainer hungary"])

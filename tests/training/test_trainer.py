@@ -48,7 +48,6 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(trainer, "Ledger", Ledger)
     monkeypatch.setattr(trainer, "fetch", lambda *_: Run.checked(RUN))
-    monkeypatch.setattr(trainer, "_log_to_stderr", lambda: None)
     before = signal.getsignal(signal.SIGTERM)
     yield take_part
     signal.signal(signal.SIGTERM, before)

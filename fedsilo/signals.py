@@ -1,0 +1,31 @@
+"""Signals that ask a process to stop: the first one counts, and later ones must not disturb the clean-up."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+
+
+def handle_once(action: Callable[[], object], *numbers: signal.Signals) -> None:
+    """Call the action at the first of the signals, and ignore all of them from then on."""
+
+    def handle(signum: int, frame: FrameType | None) -> None:
+        ignore(*numbers)
+        action()
+
+    for number in numbers:
+        signal.signal(number, handle)
+
+
+def raise_once(error: BaseException, *numbers: signal.Signals) -> None:
+    """Raise the error in the main thread at the first of the signals, and ignore all of them from then on."""
+
+    def stop() -> None:
+        raise error
+
+    handle_once(stop, *numbers)
+
+
+def ignore(*numbers: signal.Signals) -> None:
+    """Ignore the signals from now on."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)

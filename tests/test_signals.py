@@ -1,0 +1,40 @@
+"""Signals that ask a process to stop: the first one counts."""
+
+import os
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from fedsilo import signals
+
+ASKED = (signal.SIGTERM, signal.SIGHUP)
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    before = {number: signal.getsignal(number) for number in ASKED}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_the_first_signal_raises_and_later_ones_are_ignored() -> None:
+    signals.raise_once(KeyboardInterrupt(), *ASKED)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGHUP)
+    for number in ASKED:
+        os.kill(os.getpid(), number)
+
+
+def test_the_first_signal_runs_the_action_once() -> None:
+    calls: list[str] = []
+    signals.handle_once(lambda: calls.append("stop"), *ASKED)
+    for number in ASKED:
+        os.kill(os.getpid(), number)
+    assert calls == ["stop"]
+
+
+def test_ignored_signals_do_nothing() -> None:
+    signals.ignore(*ASKED)
+    os.kill(os.getpid(), signal.SIGTERM)
