@@ -81,7 +81,7 @@ def waiting(task: Task) -> dict[str, float]:
     with Federation(task) as federation:
         federation.start(task.silos[0])
         deadline = time.monotonic() + 60
-        while federation.reader.word(federation.run, task.silos[0]).state != "WAITING":
+        while federation.reader.status(federation.run, task.silos[0]).state != "WAITING":
             if time.monotonic() > deadline:
                 raise SystemExit(f"the silo did not come up:\n{federation.logs()}")
             time.sleep(0.2)

@@ -10,7 +10,7 @@ from fedsilo import __version__, aws, names
 from fedsilo.admin.client import WHO, Hub
 from fedsilo.config import federation as spec
 from fedsilo.errors import FedsiloError
-from fedsilo.ledger.schema import Agent
+from fedsilo.ledger.schema import AgentStatus
 from fedsilo.text import ago, duration, plain
 
 OK, LOOK, NOT_OK = "ok", "look", "not ok"
@@ -137,7 +137,7 @@ def _agents(hub: Hub) -> Iterator[Check]:
     yield from (_agent(agent, hub.federation.name) for agent in agents)
 
 
-def _agent(agent: Agent, federation: str) -> Check:
+def _agent(agent: AgentStatus, federation: str) -> Check:
     name = f"agent {agent.party}"
     if agent.silent:
         stack = names.stack(federation, agent.party, "workload")

@@ -183,11 +183,11 @@ def follow(
 def _look(reader: Reader, run: Run, console: Console, poll: float) -> RunProgress:
     for _ in range(FAILURES):
         try:
-            return RunProgress(run, reader.all_words(run))
+            return RunProgress(run, reader.statuses(run))
         except HubError as error:
             console.print(f"{error}; trying on", markup=False, highlight=False, soft_wrap=True)
             time.sleep(poll)
-    return RunProgress(run, reader.all_words(run))
+    return RunProgress(run, reader.statuses(run))
 
 
 def _since(run: Run) -> str:

@@ -95,7 +95,7 @@ def list_(
     hub = options.hub(federation)
     found = list(islice(hub.reader.newest(), None if all_ else limit + 1))
     shown, more = (found, False) if all_ else (found[:limit], len(found) > limit)
-    rows = list(zip(shown, hub.reader.aggregators(shown), strict=True))
+    rows = list(zip(shown, hub.reader.aggregator_statuses(shown), strict=True))
     if as_json:
         show.print_json([_listed(run, status) for run, status in rows])
         return
@@ -142,7 +142,7 @@ def show(run_id: RunId = "", as_json: AsJson = False, federation: SpecFile = opt
 
     hub = options.hub(federation)
     run, _ = options.find(hub, run_id)
-    story = RunProgress(run, hub.reader.all_words(run))
+    story = RunProgress(run, hub.reader.statuses(run))
     if as_json:
         show.print_json(_shown(story))
         return
@@ -232,7 +232,7 @@ def logs(
     options.member(run, party)
     tail, told = Tail(), False
     while True:
-        word = hub.reader.word(run, party)
+        word = hub.reader.status(run, party)
         # A trainer says itself that it has ended, and its agent sends the last of the log then.
         over = word.over and (word.silent_seconds or 0) >= SETTLE_SECONDS
         body = hub.reader.log(run, party)
@@ -266,7 +266,7 @@ def abort(
     run, run_json = options.find(hub, run_id)
     out = show.console()
     parties = run.parties
-    before = RunProgress(run, hub.reader.all_words(run))
+    before = RunProgress(run, hub.reader.statuses(run))
     if all(status.over for status in before.statuses.values()):
         out.print(f"{run.id} is over: {before.state}; nothing to abort")
         return
@@ -275,7 +275,7 @@ def abort(
     deadline = time.monotonic() + ABORT_SECONDS
     ended: set[str] = set()
     while wait:
-        story = RunProgress(run, hub.reader.all_words(run))
+        story = RunProgress(run, hub.reader.statuses(run))
         for party, status in story.statuses.items():
             if status.over and party not in ended:
                 ended.add(party)

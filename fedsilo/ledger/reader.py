@@ -4,11 +4,9 @@ What parties wrote is not trusted: objects are read up to a limit, and what is m
 """
 
 import io
-import statistics
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,7 +19,8 @@ from fedsilo.errors import AccessError, NotFoundError, SpecError
 from fedsilo.keys import INDEX, RunKeys, agent_key
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.schema import Agent, Line, Status
+from fedsilo.ledger.record import Record
+from fedsilo.ledger.schema import AgentStatus, LedgerLine, Status
 
 STATUS_BYTES = 2**20
 METRICS_BYTES = 64 * 2**20
@@ -36,44 +35,6 @@ LOG_BYTES = 4 * 2**20
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A run's ledger. ``statuses`` and ``lines`` are by party; a party that has written nothing is missing.
-
-    ``left_out`` is how many lines made no sense.
-    """
-
-    run: Run
-    statuses: dict[str, Status]
-    lines: dict[str, list[Line]]
-    left_out: int = 0
-
-    def opened(self) -> list[float]:
-        """When each round was opened, in seconds since the epoch, round 0 first."""
-        times: dict[int, float] = {}
-        for line in self.lines.get(names.AGGREGATOR, []):
-            if line.kind == "event" and line.name == "opened" and line.round is not None:
-                times.setdefault(line.round, line.time)
-        return [times[round_idx] for round_idx in sorted(times)]
-
-    @property
-    def rounds_completed(self) -> int:
-        return max(0, len(self.opened()) - 1)
-
-    @property
-    def round_seconds_median(self) -> float | None:
-        """The median time from one round's opening to the next one's, in seconds; None before the second."""
-        opened = self.opened()
-        return statistics.median(after - before for before, after in pairwise(opened)) if opened[1:] else None
-
-    def metric(self, name: str, silo: str | None = None) -> float | None:
-        """The last value of a metric of the global model: over all silos, or of one."""
-        for line in reversed(self.lines.get(names.AGGREGATOR, [])):
-            if (line.kind, line.name, line.silo) == ("metric", name, silo):
-                return line.value
-        return None
 
 
 class Reader:
@@ -133,37 +94,30 @@ class Reader:
 
     # --- what parties wrote
 
-    def all_words(self, run: Run) -> dict[str, Status]:
-        """The status of every party, safe to show; of one that has said nothing, the empty one."""
-        return self.words(run, run.parties)
+    def statuses(self, run: Run, parties: Collection[str] | None = None) -> dict[str, Status]:
+        """The status of each party, or of some; the default one for a party that has written none."""
+        parties = run.parties if parties is None else parties
+        return dict(zip(parties, _parallel(lambda party: self.status(run, party), parties), strict=True))
 
-    def words(self, run: Run, of: Collection[str]) -> dict[str, Status]:
-        """The status of some parties."""
-        return dict(zip(of, self._parallel(lambda party: self.word(run, party), of), strict=True))
+    def status(self, run: Run, party: str) -> Status:
+        """The status of one party; the default one if it has written none."""
+        return self._status(run.keys.status(party)) or Status()
 
-    def word(self, run: Run, party: str) -> Status:
-        """The status of one party."""
-        return self._word(run.keys.status(party)) or Status()
-
-    def aggregators(self, runs: Iterable[RunIndexEntry]) -> list[Status]:
+    def aggregator_statuses(self, entries: Iterable[RunIndexEntry]) -> list[Status]:
         """The status of each run's aggregator."""
-        keys = (RunKeys(run.run).status(names.AGGREGATOR) for run in runs)
-        return [found or Status() for found in self._parallel(self._word, keys)]
-
-    def _word(self, key: str) -> Status | None:
-        found = self.bucket.get(key, STATUS_BYTES)
-        return None if found is None else Status.of(found.body, found.age_seconds)
+        keys = (RunKeys(entry.run).status(names.AGGREGATOR) for entry in entries)
+        return [found or Status() for found in _parallel(self._status, keys)]
 
     def record(self, run: Run) -> Record:
         """Everything the ledger holds of the run, as far as it can be believed."""
 
-        def one(party: str) -> tuple[Status | None, list[Line] | None, int]:
+        def one(party: str) -> tuple[Status | None, list[LedgerLine] | None, int]:
             limit = METRICS_BYTES if party == names.AGGREGATOR else SILO_METRICS_BYTES
             found = self.bucket.get(run.keys.metrics(party), limit)
-            status = self._word(run.keys.status(party))
+            status = self._status(run.keys.status(party))
             return (status, None, 0) if found is None else (status, *_lines(party, found.body, limit // SHORT_LINE))
 
-        found = dict(zip(run.parties, self._parallel(one, run.parties), strict=True))
+        found = dict(zip(run.parties, _parallel(one, run.parties), strict=True))
         return Record(
             run,
             {party: status for party, (status, _, _) in found.items() if status is not None},
@@ -176,22 +130,26 @@ class Reader:
         found = self.bucket.get_end(run.keys.log(party), LOG_BYTES)
         return None if found is None else found.body
 
-    def agents(self, parties: Iterable[str]) -> list[Agent]:
+    def agents(self, parties: Iterable[str]) -> list[AgentStatus]:
         """What the parties' agents last said of themselves."""
 
-        def one(party: str) -> Agent:
+        def one(party: str) -> AgentStatus:
             found = self.bucket.get(agent_key(party), STATUS_BYTES)
-            return Agent(party) if found is None else Agent.of(party, found.body, found.modified, found.age_seconds)
+            return (
+                AgentStatus(party)
+                if found is None
+                else AgentStatus.of(party, found.body, found.modified, found.age_seconds)
+            )
 
-        return self._parallel(one, parties)
+        return _parallel(one, parties)
 
     def download_model(self, run: Run, party: str, to: Path) -> int | None:
         """Write the party's model to a file. Returns its size in bytes, or None if the party has published none."""
         return self.bucket.download(run.keys.model(party), to)
 
-    def _parallel(self, read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
-        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-            return list(pool.map(read, keys))
+    def _status(self, key: str) -> Status | None:
+        found = self.bucket.get(key, STATUS_BYTES)
+        return None if found is None else Status.of(found.body, found.age_seconds)
 
 
 def experiments(record: Record, region: str) -> list[str]:
@@ -211,10 +169,15 @@ def experiments(record: Record, region: str) -> list[str]:
     return found
 
 
-def _lines(party: str, body: bytes, most: int) -> tuple[list[Line], int]:
+def _parallel(read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
+    with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+        return list(pool.map(read, keys))
+
+
+def _lines(party: str, body: bytes, most: int) -> tuple[list[LedgerLine], int]:
     """The lines of a party's ``metrics.jsonl``, and how many were left out; all beyond ``most`` count as one."""
     stream = io.BytesIO(body)
-    read = [Line.of(party, line) if len(line) <= LONG_LINE else None for line in islice(stream, most)]
+    read = [LedgerLine.of(party, line) if len(line) <= LONG_LINE else None for line in islice(stream, most)]
     lines = [line for line in read if line is not None]
     return lines, len(read) - len(lines) + bool(stream.read(1))
 

@@ -149,7 +149,7 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LedgerLine:
     """A line of a party's ``metrics.jsonl``. Times are Unix times; a metric's step is its ``round``.
 
     Only a metric's ``value`` and a span's ``start`` mean anything.
@@ -166,7 +166,7 @@ class Line:
     text: str
 
     @classmethod
-    def of(cls, party: str, body: bytes) -> "Line | None":
+    def of(cls, party: str, body: bytes) -> "LedgerLine | None":
         """The line, or None where it lacks what its kind must have, or can't be believed."""
         raw = json_object(body)
         kind, name = raw.get("kind"), plain(raw.get("name"), 80)
@@ -183,7 +183,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Agent:
+class AgentStatus:
     """A party's ``agents/<party>.json``: what its agent last said of itself. ``seen`` is by the clock of S3."""
 
     party: str
@@ -198,7 +198,7 @@ class Agent:
     silent_seconds: float | None = None
 
     @classmethod
-    def of(cls, party: str, body: bytes, seen: datetime, silent_seconds: float) -> "Agent":
+    def of(cls, party: str, body: bytes, seen: datetime, silent_seconds: float) -> "AgentStatus":
         raw = json_object(body)
         return cls(
             party=party,

@@ -14,7 +14,7 @@ from itertools import groupby
 from typing import Any
 
 from fedsilo import __version__
-from fedsilo.ledger.schema import MAX_TIME, Line, Status, count, fields, moment, number
+from fedsilo.ledger.schema import MAX_TIME, LedgerLine, Status, count, fields, moment, number
 from fedsilo.names import AGGREGATOR
 from fedsilo.report import charts
 from fedsilo.report.charts import Html, Mark, Span, el, join
@@ -42,7 +42,7 @@ class RunRecord:
     """run.json."""
     statuses: Mapping[str, Status]
     """What each party says of itself, by its name."""
-    lines: Mapping[str, list[Line]]
+    lines: Mapping[str, list[LedgerLine]]
     """The lines of metrics.jsonl of each party, by its name."""
     left_out: int = 0
     """How many lines made no sense."""
@@ -62,18 +62,18 @@ def render(run: RunRecord) -> str:
     return page.encode("utf-8", "replace").decode("utf-8")  # JSON can hold lone surrogates, a file can't
 
 
-def _short(line: Line) -> bool:
+def _short(line: LedgerLine) -> bool:
     """Whether a round was closed without all silos."""
     found = re.search(r"(\d{1,6}) of (\d{1,6})", line.text) if line.name == "round_closed" else None
     return line.name == "deadline" or (found is not None and int(found[1]) < int(found[2]))
 
 
-def _notable(line: Line) -> bool:
+def _notable(line: LedgerLine) -> bool:
     """Whether this is an event, and not just a round that went its way."""
     return line.kind == "event" and (_short(line) or line.name not in ("opened", "round_closed"))
 
 
-def _told(line: Line) -> str:
+def _told(line: LedgerLine) -> str:
     """An event in words."""
     return line.name.replace("_", " ").capitalize() + (f": {line.text}" if line.text else "")
 
@@ -126,7 +126,7 @@ class _Story:
         """The party's own last word on its state; empty where there is none."""
         return self.statuses[party].state
 
-    def of(self, kind: str, party: str) -> list[Line]:
+    def of(self, kind: str, party: str) -> list[LedgerLine]:
         """The party's lines of a kind."""
         return [line for line in self.lines if line.kind == kind and line.party == party]
 
@@ -150,7 +150,7 @@ class _Story:
         times = [x.time for x in self.lines if x.party == party] + ([] if beat is None else [beat])
         return min(max(times) - self.start, self.seconds) if times else None
 
-    def by_silo(self, name: str) -> dict[str, Line]:
+    def by_silo(self, name: str) -> dict[str, LedgerLine]:
         """A metric of the global model on each silo's data, as last evaluated."""
         return {x.silo: x for x in self.of("metric", AGGREGATOR) if x.name == name and x.silo is not None}
 

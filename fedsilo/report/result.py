@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 
 from fedsilo import names, terminal
-from fedsilo.ledger.reader import Record
+from fedsilo.ledger.record import Record
 from fedsilo.ledger.schema import Status
 from fedsilo.report import page as report
 from fedsilo.text import score

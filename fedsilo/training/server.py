@@ -258,7 +258,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         done = set() if self._open is None else self._done()
         waited_for = [silo for silo in self._left() if silo not in done]
         try:
-            words = self._reader.words(self._run, waited_for)
+            words = self._reader.statuses(self._run, waited_for)
         except FedsiloError as error:
             log.warning("the silos' statuses can't be read: %s", error)
             return

@@ -18,8 +18,9 @@ from fedsilo.cli import run as commands
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
 from fedsilo.ledger import reader
-from fedsilo.ledger.reader import Record, _lines
-from fedsilo.ledger.schema import Agent, Status
+from fedsilo.ledger.reader import _lines
+from fedsilo.ledger.record import Record
+from fedsilo.ledger.schema import AgentStatus, Status
 from fedsilo.report.result import RunResult
 from fedsilo.states import TERMINAL
 from fedsilo.text import plain
@@ -97,7 +98,7 @@ def test_plain_text_is_harmless_and_one_line(text: str) -> None:
 def test_no_status_breaks_its_reader(body: bytes) -> None:
     from datetime import UTC, datetime
 
-    told = json.dumps([Status.of(body, 1.0).to_json(), Agent.of("x", body, datetime.now(UTC), 1.0).to_json()])
+    told = json.dumps([Status.of(body, 1.0).to_json(), AgentStatus.of("x", body, datetime.now(UTC), 1.0).to_json()])
     assert_harmless(told)
     json.loads(told, parse_constant=lambda name: 1 / 0)
 

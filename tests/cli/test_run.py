@@ -298,7 +298,7 @@ def test_watch_waits_for_silos_that_still_work_but_not_for_silent_ones(
     watch.follow(reader, run, Console(file=StringIO()), poll=0.05)
     assert time.monotonic() - before < 5
     assert (
-        "no word for" in watch.RunProgress(run, reader.all_words(run)).note("hungary") + desk.run("run", "show").stdout
+        "no word for" in watch.RunProgress(run, reader.statuses(run)).note("hungary") + desk.run("run", "show").stdout
     )
 
 
@@ -323,14 +323,14 @@ def test_watch_survives_an_aws_that_does_not_answer_for_a_moment(desk: Desk, mon
     desk.finish("run-1")
     reader = desk.reader
     answers = iter([HubError("AWS could not be reached"), None])
-    real = reader.all_words
+    real = reader.statuses
 
     def words(run: Run):  # type: ignore[no-untyped-def]
         if error := next(answers, None):
             raise error
         return real(run)
 
-    monkeypatch.setattr(reader, "all_words", words)
+    monkeypatch.setattr(reader, "statuses", words)
     screen = StringIO()
     assert watch.follow(reader, run, Console(file=screen), poll=0.01).good
     assert "AWS could not be reached; trying on" in screen.getvalue()

@@ -12,7 +12,8 @@ import fedsilo
 from fedsilo import aws
 from fedsilo.ledger import writer
 from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.reader import Reader, Record
+from fedsilo.ledger.reader import Reader
+from fedsilo.ledger.record import Record
 from fedsilo.ledger.writer import Ledger
 from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy

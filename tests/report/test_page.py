@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fedsilo.ledger.schema import Line, Status
+from fedsilo.ledger.schema import LedgerLine, Status
 from fedsilo.report import charts
 from fedsilo.report import page as report
 from fedsilo.text import duration
@@ -41,7 +41,9 @@ class Raw:
 def render(raw: Raw) -> str:
     """The report of it, read as the command reads it."""
     statuses = {party: Status.of(json.dumps(status).encode()) for party, status in raw.statuses.items()}
-    read = {party: [Line.of(party, json.dumps(line).encode()) for line in lines] for party, lines in raw.lines.items()}
+    read = {
+        party: [LedgerLine.of(party, json.dumps(line).encode()) for line in lines] for party, lines in raw.lines.items()
+    }
     lines = {party: [line for line in of if line is not None] for party, of in read.items()}
     left_out = sum(line is None for of in read.values() for line in of)
     return report.render(report.RunRecord(raw.run, statuses, lines, left_out))

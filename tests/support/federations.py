@@ -18,7 +18,8 @@ from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation, parse
 from fedsilo.config.run import Run
 from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.reader import Reader, Record
+from fedsilo.ledger.reader import Reader
+from fedsilo.ledger.record import Record
 from fedsilo.local import federation
 from fedsilo.messaging.mailbox import Mailbox
 from tests.support.forked import ForkedTrainer

@@ -16,7 +16,8 @@ from fedsilo.config.run import Run
 from fedsilo.errors import MailError, RunError
 from fedsilo.keys import MailAddress
 from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.reader import Reader, Record
+from fedsilo.ledger.reader import Reader
+from fedsilo.ledger.record import Record
 from fedsilo.messaging.mailbox import Mail, Notice
 from fedsilo.names import AGGREGATOR
 from fedsilo.training.server import StreamingAggregator
