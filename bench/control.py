@@ -14,7 +14,7 @@ from bench.task import HOSPITALS
 from fedsilo import names
 from fedsilo.admin.client import Hub
 from fedsilo.config import federation
-from fedsilo.local import daemon
+from fedsilo.local import supervisor
 
 IDLE_SECONDS = 60.0
 """The time in which an agent says once that it is there."""
@@ -41,14 +41,14 @@ def measure() -> dict[str, float]:
             results["agent_bytes"] = statistics.median(_resident_bytes(pid) for pid in agents)
             results["first_round_seconds"] = statistics.median(_first_round_seconds(file) for _ in range(RUNS))
         finally:
-            daemon.take_down(file)
+            supervisor.take_down(file)
     return results
 
 
 def _first_round_seconds(file: Path) -> float:
     started = time.time()
     _fedsilo("run", "start", "heart_disease", "--rounds", "2", "--watch", "--federation", str(file))
-    daemon.connect(file)
+    supervisor.connect(file)
     reader = Hub.of(federation.load(file)).reader
     newest = next(reader.newest()).run
     return reader.record(reader.run(newest)[0]).opened()[0] - started
@@ -67,7 +67,7 @@ def _seconds(*arguments: str) -> float:
 
 def _agent(file: Path, party: str) -> int:
     """The pid of the party's agent, without the shell around it."""
-    shell = (daemon.folder_of(file) / party / "agent" / "pid").read_text().strip()
+    shell = (supervisor.folder_of(file) / party / "agent" / "pid").read_text().strip()
     return int(Path(f"/proc/{shell}/task/{shell}/children").read_text())
 
 

@@ -1,4 +1,4 @@
-"""fedsilo itself: every party a process, every message mail through the embedded AWS on the same machine.
+"""fedsilo itself: every party a process, every message mail through the local AWS emulator on the same machine.
 
     python -m bench.federation --silos cleveland hungary --rounds 100
     python -m bench.federation --workload mlp --silos a b --rounds 6 --set parameters=25000000 samples=16 batch_size=16
@@ -28,7 +28,7 @@ from fedsilo.config.run import Run
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
-from fedsilo.local import federation as embedded
+from fedsilo.local.federation import create_hub, party_settings
 
 WARM_UP_SECONDS = 6.0
 """What is left out after round 0 opened: meanwhile the parties import the SageMaker SDK."""
@@ -146,7 +146,7 @@ class Federation:
         self._stack.callback(os.environ.update, dict(os.environ))
         self._stack.callback(os.environ.clear)
         emulator.use(self._aws.endpoint, "us-east-1")
-        embedded.create_hub(self.described)
+        create_hub(self.described)
         self.reader = Reader(MailBucket("bench", emulator.ACCOUNT, "us-east-1", who="the benchmark"))
         self.reader.put_run(self.run)
         return self
@@ -157,7 +157,7 @@ class Federation:
 
     def start(self, *parties: str) -> None:
         for party in parties:
-            settings = embedded.settings(self.described, party)
+            settings = party_settings(self.described, party)
             log = self._folder / f"{party}.log"
             self.trainers[party] = Trainer(settings, self.run.id, self._aws.endpoint, log, self._folder)
 

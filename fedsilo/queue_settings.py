@@ -1,4 +1,4 @@
-"""How a queue of the hub behaves, which the hub's stack and the embedded AWS both make so, and how long it is asked."""
+"""Attributes of the hub's queues, for the hub's stack and the local federation alike, and how long a receiver polls."""
 
 VISIBILITY_TIMEOUT_SECONDS = 60
 """Seconds for which a received message is hidden, so that it can be acknowledged; longer than a long poll. What a

@@ -1,4 +1,4 @@
-"""What all tests share: the embedded AWS, once a session, and the environment that leads to it."""
+"""What all tests share: the local AWS emulator, once a session, and the environment that leads to it."""
 
 import os
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ pytest_plugins = ["tests.support.hub"]
 
 @pytest.fixture(scope="session")
 def endpoint() -> Iterator[str]:
-    """The URL of an embedded AWS that lives as long as the session; every test makes a federation of its own in it."""
+    """The URL of an emulator that lives as long as the session; every test makes a federation of its own in it."""
     before = dict(os.environ)
     with emulator.Emulator() as aws:
         os.environ.update(emulator.environment(aws.endpoint, "us-east-1"))

@@ -15,7 +15,7 @@ from fedsilo import aws, names
 from fedsilo.config.environment import Settings
 from fedsilo.errors import AccessError, HubError
 from fedsilo.local import emulator
-from fedsilo.local import federation as embedded
+from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import PART_BYTES, Mailbox
 from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy
@@ -176,14 +176,14 @@ Act = Callable[[Settings], None]
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[tuple[str, Settings]]:
-    """A hub in an embedded AWS of its own that enforces IAM, with the keys of a user that may do little in it."""
+    """A hub in an emulator of its own that enforces IAM, with the keys of a user that may do little in it."""
     federation = described("guarded", ("cleveland", "hungary"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "999999")
         with emulator.Emulator() as own:
             for name, value in emulator.environment(own.endpoint, "us-east-1").items():
                 patch.setenv(name, value)
-            embedded.create_hub(federation)
+            create_hub(federation)
             iam = boto3.client("iam")
             iam.create_user(UserName="cleveland")
             keys = iam.create_access_key(UserName="cleveland")["AccessKey"]
@@ -199,7 +199,7 @@ def guarded() -> Iterator[tuple[str, Settings]]:
             patch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
             patch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
             patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys it has seen first
-            yield own.endpoint, embedded.settings(federation, "cleveland")
+            yield own.endpoint, party_settings(federation, "cleveland")
 
 
 def test_what_iam_denies_is_named_with_who_asked(guarded: tuple[str, Settings]) -> None:

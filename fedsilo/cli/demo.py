@@ -1,4 +1,4 @@
-"""``fedsilo demo``: a whole federation on one laptop, from an empty embedded AWS to a trained model and a report."""
+"""``fedsilo demo``: a whole federation on one machine, from an empty AWS emulator to a model and a report."""
 
 import shutil
 import tempfile
@@ -16,7 +16,7 @@ from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger import reader
-from fedsilo.local.federation import Embedded, trainer_log
+from fedsilo.local.federation import LocalFederation, trainer_log
 from fedsilo.report.result import RunResult
 from fedsilo.states import PartyState
 from fedsilo.text import plain
@@ -35,16 +35,16 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> RunRes
     logs.mkdir(parents=True, exist_ok=True)
     for old in logs.glob("*.log"):
         old.unlink()
-    console.print("starting the embedded AWS and an agent for every party", style="dim")
+    console.print("starting the local AWS emulator and an agent for every party", style="dim")
     with (
         tempfile.TemporaryDirectory(prefix="fedsilo-demo-", ignore_cleanup_errors=True) as folder,
         _logs_kept(Path(folder), run, logs),
-        Embedded(federation, Path(folder)) as embedded,
+        LocalFederation(federation, Path(folder)) as local,
     ):
         hub = Hub.of(federation)
         hub.start(run)
         console.print(f"{run.id}: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
-        watch.follow(hub.reader, run, console, _Deaths(embedded, Path(folder), run, console), POLL_SECONDS)
+        watch.follow(hub.reader, run, console, _Deaths(local, Path(folder), run, console), POLL_SECONDS)
         ledger = hub.reader.record(run)
         experiments = reader.experiments(ledger, federation.aggregator.region)
         result = RunResult(ledger, run.created.timestamp(), experiments)
@@ -73,13 +73,13 @@ def _logs_kept(folder: Path, run: Run, out: Path) -> Iterator[None]:
 class _Deaths:
     """Says which trainer has died, with its last lines; and starts agents that have died again."""
 
-    def __init__(self, embedded: Embedded, folder: Path, run: Run, console: Console) -> None:
-        self._embedded, self._folder, self._run, self._console = embedded, folder, run, console
+    def __init__(self, local: LocalFederation, folder: Path, run: Run, console: Console) -> None:
+        self._local, self._folder, self._run, self._console = local, folder, run, console
         self._told: dict[str, str] = {}
 
     def __call__(self, story: RunProgress) -> None:
-        for party in self._embedded.tend():
-            self._console.print(f"the agent of {party} had ended, and is started again", style="red")
+        for party in self._local.restart_dead_agents():
+            self._console.print(f"the agent of {party} ended and was started again", style="red")
         for party, status in story.statuses.items():
             died = status.state in (PartyState.PENDING, PartyState.FAILED) and "the trainer " in status.reason
             if died and status.reason != self._told.get(party):

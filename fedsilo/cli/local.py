@@ -7,27 +7,31 @@ from fedsilo.cli.options import SpecFile
 
 
 def up(federation: SpecFile = options.SPEC_FILE) -> None:
-    """Bring up the federation on this machine, against an embedded AWS, until fedsilo down.
+    """Start the federation on this machine, with a local AWS emulator; it runs until fedsilo down.
 
-    The other commands then use it. It is kept in the folder .fedsilo beside the federation's file.
+    The other commands then use it in place of AWS. Its files are in the folder .fedsilo beside the federation's file.
     """
     from fedsilo import terminal
-    from fedsilo.local import daemon as embedded
+    from fedsilo.local import supervisor
 
     options.self_hosted(federation)
     out = terminal.console()
     if os.environ.get("AWS_ENDPOINT_URL"):
-        out.print("AWS_ENDPOINT_URL is set: the other commands use that, and not what comes up here", style="yellow")
-    out.print("bringing up the embedded AWS and an agent for every party", style="dim")
-    found = embedded.bring_up(federation)
-    out.print(f"{found.federation} is up: {', '.join(found.parties)}; embedded AWS at {found.endpoint}", soft_wrap=True)
-    out.print("next: fedsilo run start WORKLOAD --watch, and fedsilo down to end it")
+        out.print(
+            "AWS_ENDPOINT_URL is set: the other commands use that endpoint, not this local federation", style="yellow"
+        )
+    out.print("starting the local AWS emulator and an agent for every party", style="dim")
+    state = supervisor.bring_up(federation)
+    out.print(
+        f"{state.federation} is up: {', '.join(state.parties)}; local AWS emulator at {state.endpoint}", soft_wrap=True
+    )
+    out.print("next: fedsilo run start WORKLOAD --watch; fedsilo down ends the federation")
 
 
 def down(federation: SpecFile = options.SPEC_FILE) -> None:
-    """End what fedsilo up has brought up; its runs and models are gone then."""
+    """End the federation that fedsilo up started, and delete its runs and models."""
     from fedsilo import terminal
-    from fedsilo.local import daemon as embedded
+    from fedsilo.local import supervisor
 
-    ended = embedded.take_down(federation)
+    ended = supervisor.take_down(federation)
     terminal.console().print("ended; nothing is left running" if ended else "nothing is up")

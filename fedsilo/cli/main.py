@@ -43,7 +43,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="Where report, model, result and logs go.", metavar="DIR")] = Path("out"),
     federation: options.SpecFile = options.SPEC_FILE,
 ) -> None:
-    """Train a federation on this machine, against an embedded AWS."""
+    """Train a federation on this machine, against a local AWS emulator."""
     from fedsilo import terminal
     from fedsilo.cli import demo
     from fedsilo.config import federation as spec

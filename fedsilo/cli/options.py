@@ -114,10 +114,12 @@ def self_hosted(federation: Path) -> "Federation":
 def connect(federation: Path) -> None:
     """Use what ``fedsilo up`` has brought up, if it has, and say so."""
     from fedsilo import terminal
-    from fedsilo.local import daemon
+    from fedsilo.local import supervisor
 
-    if found := daemon.connect(federation):
-        terminal.console(stderr=True).print(f"embedded AWS at {found.endpoint}; fedsilo down ends it", style="dim")
+    if found := supervisor.connect(federation):
+        terminal.console(stderr=True).print(
+            f"using the local AWS emulator at {found.endpoint}; `fedsilo down` ends it", style="dim"
+        )
 
 
 def folder(path: Path) -> Path:

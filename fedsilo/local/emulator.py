@@ -1,7 +1,7 @@
-"""The embedded AWS: moto server on a free loopback port, in a process of its own.
+"""The local AWS emulator: moto server on a free loopback port, in a process of its own.
 
-It answers S3, SQS, SageMaker and the rest of what a federation uses, keeps everything in memory, and is gone with its
-process. It checks no permissions; what IAM allows is proved elsewhere.
+It answers S3, SQS, SageMaker and the other services that a federation uses. It keeps everything in memory, so all of
+it is gone when the process ends. It checks no permissions; other tests prove what IAM allows.
 """
 
 import os
@@ -13,30 +13,30 @@ from types import TracebackType
 from fedsilo.errors import HubError
 
 ACCOUNT = "123456789012"
-"""The account that it answers for, whatever the credentials, unless told another."""
+"""The account that the emulator answers for by default, whatever the credentials are."""
 
 START_SECONDS = 60.0
-"""How long it may take to start."""
+"""How long the emulator may take to start."""
 
 
 def environment(endpoint: str, region: str) -> dict[str, str]:
-    """What makes a process use the AWS at ``endpoint`` and nothing else; the credentials are no secret."""
+    """The environment of a process using the AWS at ``endpoint`` and nothing else; its credentials are no secret."""
     return _inherited() | {
         "AWS_ENDPOINT_URL": endpoint,
         "AWS_REGION": region,
         "AWS_DEFAULT_REGION": region,
-        "AWS_ACCESS_KEY_ID": "embedded",
-        "AWS_SECRET_ACCESS_KEY": "embedded",
+        "AWS_ACCESS_KEY_ID": "emulator",
+        "AWS_SECRET_ACCESS_KEY": "emulator",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",  # which hides the other one, where it is set
+        "no_proxy": "127.0.0.1",  # it takes precedence over the upper-case one
     }
 
 
 def _inherited() -> dict[str, str]:
-    """This process's environment without anything of AWS: a profile that is set there must not be looked for."""
+    """This process's environment without AWS's variables: a profile in it may not exist for the child."""
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
@@ -48,9 +48,21 @@ def use(endpoint: str, region: str) -> None:
 
 
 class Emulator:
-    """The embedded AWS as a context manager. ``endpoint`` is its URL; ``close`` ends the process."""
+    """The local AWS emulator as a context manager.
+
+    Attributes:
+        endpoint: Its URL.
+    """
 
     def __init__(self, account: str = ACCOUNT) -> None:
+        """Start it.
+
+        Args:
+            account: The account that it answers for.
+
+        Raises:
+            HubError: It did not start within ``START_SECONDS``.
+        """
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-m", "fedsilo.local.moto_server"],
             env=_inherited() | {"MOTO_ACCOUNT_ID": account},
@@ -61,22 +73,24 @@ class Emulator:
             start_new_session=True,
         )
         assert self._process.stdout is not None  # noqa: S101  (PIPE)
-        said, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
-        port = self._process.stdout.readline().strip() if said else ""
+        readable, _, _ = select.select([self._process.stdout], [], [], START_SECONDS)
+        port = self._process.stdout.readline().strip() if readable else ""
         if not port:
             self.close()
             raise HubError(
-                f"the embedded AWS did not start within {START_SECONDS:g} s; "
+                f"the local AWS emulator did not start within {START_SECONDS:g} s; "
                 f"run `{sys.executable} -m fedsilo.local.moto_server` to see why"
             )
         self.endpoint = f"http://127.0.0.1:{port}"
 
     @property
     def pid(self) -> int:
+        """The process's id."""
         return self._process.pid
 
     @property
     def alive(self) -> bool:
+        """Whether the process runs."""
         return self._process.poll() is None
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""The embedded federation: an embedded AWS with the hub in it, and an agent process for every party.
+"""The local federation: the local AWS emulator with the hub in it, and an agent process for every party.
 
-Agents and trainers run what a pod runs; only the endpoint and the launcher differ. ``fedsilo demo`` has one for as long
-as it runs, ``fedsilo up`` until ``fedsilo down``.
+Agents and trainers run the same code as in a pod; only the endpoint and the launcher differ. ``fedsilo demo`` starts a
+local federation and ends it with itself; that of ``fedsilo up`` runs until ``fedsilo down``.
 """
 
 import json
@@ -27,41 +27,41 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 READY_SECONDS = 60.0
-"""How long the agents may take to come up, and a second more for each."""
+"""How long the agents may take to start, plus a second for each."""
 
 QUICK_SECONDS, QUICK_ENDS = 10.0, 5
-"""An agent that ends so soon, so often in a row, will not come up."""
+"""An agent that ends within ``QUICK_SECONDS`` of its start, ``QUICK_ENDS`` times in a row, is given up."""
 
 LAST_BYTES = 2000
-"""How much of a log is shown."""
+"""How much of a log an error message shows."""
 
 
-def account(federation: Federation) -> str:
-    """The account in which the embedded AWS has everything: the hub's, where the spec names it."""
+def hub_account(federation: Federation) -> str:
+    """The account in which the emulator has everything: the hub's if federation.yaml names it."""
     return federation.aggregator.account or emulator.ACCOUNT
 
 
 def create_hub(federation: Federation) -> None:
-    """Make the mail bucket and the queues, by the names and with the attributes of the hub stack that matter here.
+    """Create the mail bucket and the queues, with the names and the relevant attributes of the hub's stack.
 
-    Not from the stack's template, which takes seconds to make, needs Node, and has what moto's CloudFormation does not
-    know; a test compares the two.
+    This does not use the stack's template, because synthesis takes seconds and Node, and moto's CloudFormation does not
+    know all of its resources. A test compares the two.
     """
     region = federation.aggregator.region
     sqs = aws.sqs(region)
-    _create_bucket(names.mail_bucket(federation.name, account(federation), region), region)
-    with aws.translate_errors("fedsilo", "create the queues", "the embedded AWS runs"):
+    _create_bucket(names.mail_bucket(federation.name, hub_account(federation), region), region)
+    with aws.translate_errors("fedsilo", "create the queues", "the local AWS emulator runs"):
         for party in federation.parties:
             dead = names.dead_letter_queue(federation.name, party.name)
             _create_queue(sqs, dead)
-            arn = names.queue_arn(dead, account(federation), region)
+            arn = names.queue_arn(dead, hub_account(federation), region)
             redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": queue_settings.MAX_RECEIVE_COUNT})
             for queue in (names.data_queue, names.control_queue):
                 _create_queue(sqs, queue(federation.name, party.name), RedrivePolicy=redrive)
 
 
 def _create_bucket(bucket: str, region: str) -> None:
-    with aws.translate_errors("fedsilo", f"create {bucket}", "the embedded AWS runs"):
+    with aws.translate_errors("fedsilo", f"create {bucket}", "the local AWS emulator runs"):
         if region == "us-east-1":
             aws.s3(region).create_bucket(Bucket=bucket)
         else:
@@ -69,7 +69,7 @@ def _create_bucket(bucket: str, region: str) -> None:
 
 
 def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> None:
-    """Make a queue that behaves like the hub stack's."""
+    """Create a queue that behaves like one of the hub's stack."""
     behaviour = {
         "VisibilityTimeout": str(queue_settings.VISIBILITY_TIMEOUT_SECONDS),
         "MessageRetentionPeriod": str(queue_settings.RETENTION_SECONDS),
@@ -77,24 +77,30 @@ def _create_queue(sqs: "SQSClient", name: str, **attributes: str) -> None:
     sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true", **behaviour, **attributes})  # type: ignore[dict-item]
 
 
-def settings(federation: Federation, party: str) -> Settings:
-    """Who a party of the embedded federation is."""
+def party_settings(federation: Federation, party: str) -> Settings:
+    """The settings of a party of the local federation."""
     return Settings(
         federation=federation.name,
         party=party,
         rank=federation.party(party).rank,
-        hub_account=account(federation),
+        hub_account=hub_account(federation),
         hub_region=federation.aggregator.region,
         data=f"s3://{_data_bucket(federation, party)}/" if federation.party(party).data == "s3" else "packaged",
     )
 
 
 def _data_bucket(federation: Federation, party: str) -> str:
-    return names.data_bucket(federation.name, party, account(federation), federation.party(party).region)
+    return names.data_bucket(federation.name, party, hub_account(federation), federation.party(party).region)
 
 
-class Embedded:
-    """A running federation as a context manager. All it writes is below ``folder``, in a folder for each party."""
+class LocalFederation:
+    """A running local federation, as a context manager.
+
+    It writes only below ``folder``, where each party has a folder of its own.
+
+    Attributes:
+        endpoint: The URL of the local AWS emulator.
+    """
 
     def __init__(self, federation: Federation, folder: Path) -> None:
         self.endpoint = ""
@@ -104,10 +110,10 @@ class Embedded:
         self._started: dict[str, float] = {}
         self._quick_ends: Counter[str] = Counter()
 
-    def __enter__(self) -> "Embedded":
-        """Bring it up; this process's environment then names its AWS."""
+    def __enter__(self) -> "LocalFederation":
+        """Start it. From then on, this process uses its emulator as AWS."""
         try:
-            self._emulator = emulator.Emulator(account(self._federation))
+            self._emulator = emulator.Emulator(hub_account(self._federation))
             self.endpoint = self._emulator.endpoint
             emulator.use(self.endpoint, self._federation.aggregator.region)
             create_hub(self._federation)
@@ -129,31 +135,34 @@ class Embedded:
 
     @property
     def parties(self) -> list[str]:
-        """Whose agents there are, the aggregator first."""
+        """The parties, the aggregator first."""
         return [*self._agents]
 
     def wait_until_ready(self) -> None:
-        """Return when every agent has said that it is there. Raises ``HubError`` where one does not."""
+        """Return when every agent has reported. Raises ``HubError`` if one does not."""
         region = self._federation.aggregator.region
-        bucket = MailBucket(self._federation.name, account(self._federation), region, who="the local federation")
+        bucket = MailBucket(self._federation.name, hub_account(self._federation), region, who="the local federation")
         reader = Reader(bucket)
         patience = READY_SECONDS + len(self._agents)
         deadline = time.monotonic() + patience
         while silent := [agent.party for agent in reader.agents(self.parties) if agent.silent]:
             if time.monotonic() > deadline:
                 log = self._agents[silent[0]].log(LAST_BYTES)
-                raise HubError(f"no word from the agent of {', '.join(silent)} in {patience:g} s; its log:\n{log}")
-            self.tend()
+                raise HubError(f"no report from the agent of {', '.join(silent)} in {patience:g} s; its log:\n{log}")
+            self.restart_dead_agents()
             time.sleep(0.1)
 
-    def tend(self) -> list[str]:
-        """Start agents that have ended again, as a cluster would. Returns whose they are.
+    def restart_dead_agents(self) -> list[str]:
+        """Start agents that have ended, as a cluster would.
 
-        Raises ``HubError`` where the embedded AWS has ended, and all that it held is lost, and where an agent ends
-        again and again.
+        Returns:
+            The parties whose agents were started.
+
+        Raises:
+            HubError: The emulator has ended, and all its data is lost; or an agent ends again and again.
         """
         if not (self._emulator and self._emulator.alive):
-            raise HubError("the embedded AWS has ended; the federation has to be brought up anew")
+            raise HubError("the local AWS emulator has ended, and its data is lost; start the local federation again")
         ended = [party for party, process in self._agents.items() if not process.alive]
         for party in ended:
             quick = time.monotonic() - self._started[party] < QUICK_SECONDS
@@ -166,7 +175,7 @@ class Embedded:
 
     def _start_agent(self, party: str) -> None:
         environment = emulator.environment(self.endpoint, self._federation.aggregator.region)
-        environment |= settings(self._federation, party).to_environment()
+        environment |= party_settings(self._federation, party).to_environment()
         environment |= {
             "FEDSILO_LAUNCHER": "local",
             "FEDSILO_FOLDER": str(self._folder / party),
@@ -187,15 +196,15 @@ class Embedded:
 
 
 def trainer_log(folder: Path, party: str, run: str) -> Path:
-    """The log of a party's trainer; it may not be there."""
+    """The file with the log of a party's trainer; it may not exist."""
     return folder / party / "runs" / run / "log.txt"
 
 
 def end_processes(folder: Path) -> None:
-    """End the agents and trainers of the embedded federation in ``folder``, whoever started them."""
+    """End the agents and trainers of the local federation in ``folder``, whichever process started them."""
 
     def end(agent: Path) -> None:
-        LocalProcess(agent).end()  # first, because it starts trainers
+        LocalProcess(agent).end()  # first, because an agent starts trainers
         LocalLauncher(agent.parent / "runs").close()
 
     with ThreadPoolExecutor() as pool:

@@ -1,6 +1,7 @@
-"""moto server as fedsilo runs it: what ``fedsilo.local.emulator`` starts in a process of its own.
+"""moto server as fedsilo runs it: ``fedsilo.local.emulator`` starts this module in a process of its own.
 
-Where moto is slow or unlike AWS, and a federation would notice, it is changed here; look again when moto is updated.
+This module patches moto where moto is slow, or differs from AWS in a way that a federation would notice. The patches
+reach into moto's internals, so they are made for one version of it: check each of them when moto is updated.
 """
 
 import io
@@ -8,6 +9,7 @@ import socket
 import sys
 import threading
 import uuid
+from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,9 +20,18 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import make_server
 
+MOTO_VERSION = "5.2.5"
+"""The version of moto that the patches below are made for, as pinned in pyproject.toml."""
 
-class _OpaqueTag:
-    """In place of a digest: another value for each object, which says nothing of what is in it."""
+if version("moto") != MOTO_VERSION:
+    raise ImportError(
+        f"moto {version('moto')} is installed, and the local AWS emulator needs moto {MOTO_VERSION}, whose "
+        "internals it patches; `make setup` in a checkout installs it, or pip install 'fedsilo[local]'"
+    )
+
+
+class _RandomTag:
+    """Stands in for a digest: a random value for each object."""
 
     def update(self, data: bytes) -> None:
         pass
@@ -29,8 +40,11 @@ class _OpaqueTag:
         return uuid.uuid4().hex
 
 
-class _Held:
-    """An object's content as it came, in place of a file: moto would copy a large one to the disk, and for each get."""
+class _InMemoryFile:
+    """Stands in for a temporary file: it keeps an object's content in memory, without a copy.
+
+    moto would write a large object to the disk, and copy it again for each GET.
+    """
 
     def __init__(self, *_: object) -> None:
         self._content = b""
@@ -39,7 +53,7 @@ class _Held:
         self._content = content
 
     def read(self, size: int = -1) -> bytes:
-        """All of it. What asks for a ``size`` makes a digest of pieces, which ``_OpaqueTag`` does not need."""
+        """All of the content. Only digests are made piece by piece, and ``_RandomTag`` needs no content."""
         return self._content if size < 0 else b""
 
     def seek(self, _: int) -> None:
@@ -52,12 +66,16 @@ class _Held:
         self._content = b""
 
 
-def _poll_for_the_living(queues: Any, caller: Any) -> None:
-    """End the long poll of a client that is gone, as SQS does: moto would hand it, and hide, the next message.
+def _end_abandoned_polls(queue_class: Any, caller: Any) -> None:
+    """End the long poll of a client that has disconnected, as SQS does.
 
-    ``queues`` is moto's class of them; ``caller.socket`` is the connection that the current thread answers.
+    moto would give the next message to the client that is gone, and hide it from all others.
+
+    Args:
+        queue_class: moto's class of queues.
+        caller: Its attribute ``socket`` is the connection that the current thread answers.
     """
-    wait = queues.wait_for_messages
+    wait = queue_class.wait_for_messages
 
     def wait_for_messages(queue: Any, timeout: float) -> None:
         wait(queue, timeout)
@@ -70,40 +88,54 @@ def _poll_for_the_living(queues: Any, caller: Any) -> None:
         if gone:
             raise ClientDisconnected
 
-    queues.wait_for_messages = wait_for_messages
+    queue_class.wait_for_messages = wait_for_messages
 
 
-def serve() -> None:
-    """Bind, print the port on standard output, and serve until standard input closes: that is, until the owner ends."""
-    # What moto does anew for each request: look which services its folder holds.
+def _patch_moto(caller: Any) -> None:
+    """Apply all patches. ``caller.socket`` is the connection that the current thread answers."""
+    # moto would read the folder of its services again for each request.
     services = tuple(moto.backends.list_of_moto_modules())
     moto.backends.list_of_moto_modules = lambda: services
-    # Half of the time of a large put goes into an MD5 as its ETag. On AWS, an object that KMS encrypts has none either.
-    moto.s3.models.md5_hash = lambda *_: _OpaqueTag()
-    moto.s3.models.tempfile = SimpleNamespace(SpooledTemporaryFile=_Held)
+    # The MD5 for the ETag takes half of the time of a large PUT. On AWS, the ETag of an object that KMS encrypts is no
+    # MD5 either.
+    moto.s3.models.md5_hash = lambda *_: _RandomTag()
+    moto.s3.models.tempfile = SimpleNamespace(SpooledTemporaryFile=_InMemoryFile)
+    _end_abandoned_polls(moto.sqs.models.Queue, caller)
 
-    _poll_for_the_living(moto.sqs.models.Queue, caller := threading.local())
 
-    class Handler(MotoRequestHandler):  # type: ignore[misc]
-        # Or clients wait a second for the "100 Continue" that HTTP/1.0 does not have.
-        protocol_version = "HTTP/1.1"
-        # Headers and body are two writes; without this the second waits 40 ms for the ACK of the first.
-        disable_nagle_algorithm = True
+class _Handler(MotoRequestHandler):  # type: ignore[misc]
+    # HTTP/1.0 has no "100 Continue", for which clients would wait a second.
+    protocol_version = "HTTP/1.1"
+    # Headers and body are two writes; the second would wait 40 ms for the ACK of the first.
+    disable_nagle_algorithm = True
 
-        def log_request(self, *_: object) -> None:
-            pass
+    def log_request(self, *_: object) -> None:
+        """Log nothing."""
 
+
+def _application(caller: Any) -> Any:
+    """The WSGI application: moto's, which gets each body in one piece."""
     backends = DomainDispatcherApplication(create_backend_app)
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
-        """Read a body at once: werkzeug would gather a large one in small pieces, in half the time of the call."""
+        # werkzeug would read a large body in small pieces, which takes half of the time of the call.
         caller.socket = environ["werkzeug.socket"]
         if not environ.get("wsgi.input_terminated"):
             body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
             environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
         return backends(environ, start_response)
 
-    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=Handler)
+    return application
+
+
+def serve() -> None:
+    """Listen on a free loopback port, print the port, and serve until standard input closes.
+
+    Standard input closes when the process that started this one ends.
+    """
+    caller = threading.local()
+    _patch_moto(caller)
+    server = make_server("127.0.0.1", 0, _application(caller), threaded=True, request_handler=_Handler)
     print(server.server_port, flush=True)  # noqa: T201
     threading.Thread(target=server.serve_forever, daemon=True).start()
     sys.stdin.read()

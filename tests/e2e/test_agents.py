@@ -1,4 +1,4 @@
-"""Agents and trainers as real processes over the embedded AWS, driven by control messages alone.
+"""Agents and trainers as real processes over the local AWS emulator, driven by control messages alone.
 
 One federation lives as long as the module; every test leaves its agents idle, and asserts that nothing is left.
 """
@@ -25,7 +25,7 @@ from fedsilo.keys import agent_key
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
-from fedsilo.local import federation as embedded
+from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging import control
 from tests.support.federations import HOSPITALS, described, written
 from tests.support.zygote import Zygote
@@ -43,7 +43,7 @@ class Agents:
         self.endpoint, self.folder, self.zygote = endpoint, folder, zygote
         self.federation = described("agents", SILOS)
         self.region = self.federation.aggregator.region
-        embedded.create_hub(self.federation)
+        create_hub(self.federation)
         self.reader = Reader(MailBucket(self.federation.name, emulator.ACCOUNT, self.region, who="the test"))
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
@@ -61,7 +61,7 @@ class Agents:
         self.until(lambda: all(self.presence(party) for party in PARTIES), "the agents to come up")
 
     def start_agent(self, party: str) -> None:
-        settings = embedded.settings(self.federation, party)
+        settings = party_settings(self.federation, party)
         environment = emulator.environment(self.endpoint, self.region) | settings.to_environment()
         environment |= {
             "FEDSILO_LAUNCHER": "local",

@@ -255,7 +255,7 @@ def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(sta
     )
     assert re.search(r"its last lines:\n    .* INFO fedsilo.training.trainer: hungary takes part in run", demo.text)
     os.kill(demo.python("agent cleveland"), signal.SIGKILL)
-    demo.until(lambda: "the agent of cleveland had ended, and is started again" in demo.text, "the agent's return")
+    demo.until(lambda: "the agent of cleveland ended and was started again" in demo.text, "the agent's return")
     reached = rounds(demo)
     demo.until(lambda: rounds(demo) > reached + 2, "more rounds")
     demo.until(lambda: "trainer hungary" in demo.processes().values(), "the trainer's return")

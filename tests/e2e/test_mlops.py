@@ -23,7 +23,7 @@ import pytest
 import yaml
 
 from fedsilo import names
-from fedsilo.local import federation as embedded
+from fedsilo.local.federation import party_settings
 from fedsilo.mlops import package
 from fedsilo.redaction import MASK
 from tests.support.faulty_proxy import FaultyProxy
@@ -149,7 +149,7 @@ def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
             source = unpack(built[kind], kind, home)
             environment = {
                 **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                **embedded.settings(own.federation, party).to_environment(),
+                **party_settings(own.federation, party).to_environment(),
                 "AWS_ENDPOINT_URL": endpoint,
                 "FEDML_ENV_VERSION": "local",
                 "HOME": str(home),
@@ -287,7 +287,7 @@ def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees
             (home := tmp_path / f"home-of-{device}").mkdir()
             environment = {
                 **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                **embedded.settings(federation, party).to_environment(),
+                **party_settings(federation, party).to_environment(),
                 names.MLOPS_SECRET_VARIABLE: "heart/fedml",
                 "AWS_ENDPOINT_URL": endpoint,
                 "NO_PROXY": "127.0.0.1",

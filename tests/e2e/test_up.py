@@ -117,12 +117,12 @@ def test_what_ended_by_itself_is_said_and_cleared_away(player: Player) -> None:
     player.type("up")
     run = player.type("run start heart_disease --rounds 400").splitlines()[0]
     player.until(player.folder_of(f"hungary/runs/{run}/pid").exists, "hungary's trainer")
-    os.killpg(int(player.folder_of(".keeper/pid").read_text()), signal.SIGKILL)
+    os.killpg(int(player.folder_of(".supervisor/pid").read_text()), signal.SIGKILL)
     said = player.type("run list", code=1)
     assert "has ended" in said
-    assert "`fedsilo down` clears it away, and `fedsilo up` starts a new one" in said
+    assert "`fedsilo down` removes what is left of it, and `fedsilo up` starts a new one" in said
     assert player.type("down") == "ended; nothing is left running\n"
-    assert player.processes() == [], "agents and trainers that the keeper has left"
+    assert player.processes() == [], "the agents and trainers that the supervisor left behind"
 
 
 def test_an_agent_that_dies_is_started_again(player: Player) -> None:
@@ -131,15 +131,15 @@ def test_an_agent_that_dies_is_started_again(player: Player) -> None:
     os.killpg(before, signal.SIGKILL)
     pid = player.folder_of("hungary/agent/pid")
     player.until(lambda: pid.exists() and pid.read_text() not in ("", f"{before}\n"), "another agent")
-    assert "the agent of hungary had ended" in player.folder_of(".keeper/log.txt").read_text()
+    assert "the agent of hungary ended and was started again" in player.folder_of(".supervisor/log.txt").read_text()
 
 
 def test_two_at_once_and_one_that_was_given_up(player: Player) -> None:
     first = subprocess.Popen(
         [sys.executable, "-m", "fedsilo", "up"], cwd=player.folder, env=player.environment, stdout=subprocess.DEVNULL
     )
-    player.until(player.folder_of(".keeper/pid").exists, "the keeper")
-    assert "another `fedsilo up` or `fedsilo down` is at work on federation.yaml" in player.type("up", code=1)
+    player.until(player.folder_of(".supervisor/pid").exists, "the supervisor")
+    assert "another `fedsilo up` or `fedsilo down` is running for federation.yaml" in player.type("up", code=1)
     assert "another" in player.type("down", code=1)
     first.kill()
     first.wait()

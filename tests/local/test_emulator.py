@@ -1,4 +1,4 @@
-"""The embedded AWS keeps objects as they were put, large ones too."""
+"""The local AWS emulator keeps objects unchanged, also large ones."""
 
 import hashlib
 import io

@@ -1,4 +1,4 @@
-"""The embedded federation where something is in its way; that it works is shown by ``tests/e2e``."""
+"""The local federation when it can't start; ``tests/e2e`` shows that it works."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedsilo.errors import HubError
-from fedsilo.local.federation import Embedded
+from fedsilo.local.federation import LocalFederation
 from tests.support.federations import described
 
 
@@ -25,18 +25,18 @@ def _environment() -> Iterator[None]:
 def test_an_agent_that_ends_at_once_is_given_up_with_its_log(tmp_path: Path) -> None:
     os.environ["FEDSILO_LOG_LEVEL"] = "nosuch"
     federation = described("ending", ("north",))
-    with Embedded(federation, tmp_path) as embedded:
+    with LocalFederation(federation, tmp_path) as local:
         with pytest.raises(HubError, match=r"^the agent of \w+ ends as soon as it is started; its log:\n") as caught:
-            embedded.wait_until_ready()
+            local.wait_until_ready()
         assert "nosuch" in str(caught.value).lower()
 
 
-def test_a_proxy_is_not_asked_for_the_embedded_aws() -> None:
+def test_a_proxy_is_not_asked_for_the_emulator() -> None:
     script = """
 from fedsilo import aws
 from fedsilo.local import emulator
-with emulator.Emulator() as embedded:
-    emulator.use(embedded.endpoint, "us-east-1")
+with emulator.Emulator() as local:
+    emulator.use(local.endpoint, "us-east-1")
     print(aws.s3("us-east-1", 1).list_buckets()["Buckets"])
 """
     proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "localhost"}

@@ -11,7 +11,7 @@ import pytest
 
 from fedsilo.config.environment import Settings
 from fedsilo.errors import HubError, SpecError
-from fedsilo.mlops import agent as mlops_agent
+from fedsilo.mlops import agent
 from fedsilo.names import MLOPS_SECRET_VARIABLE
 from fedsilo.redaction import MASK
 
@@ -30,7 +30,7 @@ def of(name: str, value: str) -> dict[str, str]:
 
 @pytest.mark.usefixtures("endpoint")
 def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
-    assert mlops_agent.read_key(SETTINGS, of("heart/fedml", f"{KEY}\n")) == KEY
+    assert agent.read_key(SETTINGS, of("heart/fedml", f"{KEY}\n")) == KEY
 
 
 @pytest.mark.usefixtures("endpoint")
@@ -39,7 +39,7 @@ def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
 )
 def test_what_is_no_key_is_refused_and_not_shown(name: str, value: str) -> None:
     with pytest.raises(SpecError, match=f"secret {name}: should hold FedML's API key alone") as caught:
-        mlops_agent.read_key(SETTINGS, of(name, value))
+        agent.read_key(SETTINGS, of(name, value))
     assert value not in str(caught.value)
 
 
@@ -48,9 +48,9 @@ def test_secret_that_is_missing_or_not_named_is_told() -> None:
     with pytest.raises(
         HubError, match="not found: read the secret nowhere by heart-cleveland-agent; check that it is in"
     ):
-        mlops_agent.read_key(SETTINGS, {MLOPS_SECRET_VARIABLE: "nowhere"})
+        agent.read_key(SETTINGS, {MLOPS_SECRET_VARIABLE: "nowhere"})
     with pytest.raises(SpecError, match=f"{MLOPS_SECRET_VARIABLE} is not set"):
-        mlops_agent.read_key(SETTINGS, {})
+        agent.read_key(SETTINGS, {})
 
 
 def test_key_comes_as_input_and_is_masked_in_what_is_printed() -> None:
@@ -69,7 +69,7 @@ def test_login_that_ends_before_it_reads_the_key_is_no_defect(capfd: pytest.Capt
     try:
         for _ in range(5):
             child = "import os, sys; os.close(0); print('broken'); sys.exit(9)"
-            assert mlops_agent.run([sys.executable, "-c", child], "k" * 2**20) == 9
+            assert agent.run([sys.executable, "-c", child], "k" * 2**20) == 9
         signal.raise_signal(signal.SIGTERM)  # the child is gone
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -82,13 +82,13 @@ def test_agent_that_is_told_to_end_ends_with_what_it_started(tmp_path: Path, stu
     child = "import os, signal, time; "
     child += "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
     child += f"open({str(ready)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    run = RUN.replace("sys.exit(", "mlops_agent.END_SECONDS = 0.5; sys.exit(")
-    with subprocess.Popen([sys.executable, "-c", run, child, KEY]) as agent:
+    run = RUN.replace("sys.exit(", "agent.END_SECONDS = 0.5; sys.exit(")
+    with subprocess.Popen([sys.executable, "-c", run, child, KEY]) as process:
         deadline = time.monotonic() + 20
         while not (ready.exists() and ready.read_text()) and time.monotonic() < deadline:
             time.sleep(0.02)
-        agent.send_signal(signal.SIGTERM)
-        agent.wait(20)
+        process.send_signal(signal.SIGTERM)
+        process.wait(20)
     assert not Path(f"/proc/{ready.read_text()}").exists()
 
 
@@ -97,5 +97,5 @@ def test_agent_without_settings_says_so_and_ends(
 ) -> None:
     for variable in ("FEDERATION", "PARTY", "RANK"):
         monkeypatch.delenv(f"FEDSILO_{variable}", raising=False)
-    assert mlops_agent.main() == 1
+    assert agent.main() == 1
     assert "FEDSILO_PARTY is not set" in caplog.text

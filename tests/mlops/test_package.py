@@ -57,7 +57,7 @@ def test_package_holds_entry_point_fedsilo_and_the_workload_with_its_sample(buil
         with zipfile.ZipFile(each.path) as archive:
             held = {name for name in archive.namelist() if not name.endswith("/")}
             configuration = yaml.safe_load(archive.read(f"{top}/fedml/config/fedml_config.yaml"))
-        for file in (package.ENTRY, "fedsilo/mlops.py", f"workloads/{NAME}/hospitals/hungary.csv"):
+        for file in (package.ENTRY, "fedsilo/mlops/trainer.py", f"workloads/{NAME}/hospitals/hungary.csv"):
             assert f"{top}/fedml/{file}" in held
         assert not [name for name in held if "__pycache__" in name or "workloads/mlp" in name or name.endswith(".pyc")]
         assert configuration["comm_args"] == {"backend": "MQTT_S3"}
@@ -70,7 +70,7 @@ def test_package_holds_entry_point_fedsilo_and_the_workload_with_its_sample(buil
     [
         ("fedml/workloads/heart_disease/model.py", None, "fedml/workloads/heart_disease/model.py is missing"),
         ("fedml/config/fedml_config.yaml", None, "fedml/config/fedml_config.yaml is missing"),
-        ("fedml/fedsilo/mlops.py", b"pass", "fedml/fedsilo/mlops.py is not as its source"),
+        ("fedml/fedsilo/mlops/trainer.py", b"pass", "fedml/fedsilo/mlops/trainer.py is not as its source"),
         ("fedml/patients.csv", b"63,1", "fedml/patients.csv does not belong there"),
         ("conf/fedml.yaml", None, "conf/fedml.yaml does not start fedml/mlops_entry.py as client"),
         ("conf/fedml.yaml", b"entry_config: {entry_file: fedml/other.py}", "does not start fedml/mlops_entry.py"),
@@ -95,11 +95,11 @@ def test_data_that_is_not_the_sample_and_secrets_stay_out(tree: Path) -> None:
     hospitals = tree / "workloads" / NAME / "hospitals"
     (hospitals / "mine.csv").write_text("63,1,1\n")
     (hospitals / "hungary.csv").write_text("28,1,2\n")
-    (tree / "fedsilo" / "keys.py").write_text(f'KEY = "{"AKIA" + "A" * 16}"\n')
+    (tree / "fedsilo" / "credentials.py").write_text(f'KEY = "{"AKIA" + "A" * 16}"\n')
     done = fedsilo(tree, "--workload", NAME, "--out", "made")
     assert done.returncode == 1
     told = f"workloads/{NAME}/hospitals/{{}}.csv: not of the packaged sample that sample.sha256 lists"
-    for line in (told.format("mine"), told.format("hungary"), "fedsilo/keys.py: holds what looks like a secret"):
+    for line in (told.format("mine"), told.format("hungary"), "fedsilo/credentials.py: holds what looks like a secret"):
         assert line in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tree / "made").exists()
@@ -130,7 +130,7 @@ def test_unknown_workload_and_folder_that_cannot_be_written_are_errors_without_t
 
 
 def test_build_that_fails_leaves_what_was_there_and_says_why(tree: Path) -> None:
-    (tree / "fedsilo" / "fedml_build.py").write_text("raise SystemExit('no room')\n")
+    (tree / "fedsilo" / "mlops" / "build.py").write_text("raise SystemExit('no room')\n")
     (tree / "made").mkdir()
     (tree / "made" / "client-package.zip").write_text("an old one")
     done = fedsilo(tree, "--workload", NAME, "--out", "made")
@@ -149,7 +149,7 @@ def test_without_fedml_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_file_that_fedmls_build_lost_is_found_missing_before_anything_is_handed_out(tree: Path) -> None:
-    build = tree / "fedsilo" / "fedml_build.py"
+    build = tree / "fedsilo" / "mlops" / "build.py"
     build.write_text(build.read_text().replace("__pycache__,*.pyc", "data.py"))
     done = fedsilo(tree, "--workload", NAME, "--out", "made")
     lost = f"client-package.zip: client-package/fedml/workloads/{NAME}/data.py is missing"

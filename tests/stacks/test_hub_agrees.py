@@ -1,4 +1,4 @@
-"""The embedded hub is the deployed one: the same bucket, the same queues, behaving the same."""
+"""The local federation's hub has the same bucket and queues as the deployed one, with the same behaviour."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from fedsilo import aws
-from fedsilo.local import emulator, federation
+from fedsilo.local import emulator
+from fedsilo.local.federation import create_hub
 from stacks.hub import HubStack
 from tests.stacks.conftest import synthesize
 
@@ -21,10 +22,10 @@ silos:
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_embedded_hub_has_what_the_hubs_template_says(tmp_path: Path) -> None:
+def test_local_hub_has_what_the_hubs_template_says(tmp_path: Path) -> None:
     (tmp_path / "federation.yaml").write_text(SPEC)
     deployed = synthesize(tmp_path / "federation.yaml", tmp_path / "out", HubStack)
-    federation.create_hub(deployed.federation)
+    create_hub(deployed.federation)
 
     buckets = {bucket["Name"] for bucket in aws.s3("us-east-1").list_buckets()["Buckets"]}
     (mail,) = {p["BucketName"] for _, _, p in deployed.resources("AWS::S3::Bucket") if "BucketName" in p}

@@ -1,4 +1,4 @@
-"""An HTTP proxy before the embedded AWS that answers 500 and 503 in AWS's place, or breaks connections, for a while."""
+"""An HTTP proxy before the emulator that answers 500 and 503 in AWS's place, or breaks connections, for a while."""
 
 import http.client
 import itertools

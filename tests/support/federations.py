@@ -20,7 +20,7 @@ from fedsilo.config.run import Run
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.record import Record
-from fedsilo.local import federation
+from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
 from tests.support.forked import ForkedTrainer
 
@@ -67,14 +67,14 @@ class RunningFederation:
             "created": datetime.now(UTC),
         }
         self.run = Run.checked(values | choices)
-        federation.create_hub(self.federation)
+        create_hub(self.federation)
         self.reader = Reader(MailBucket.of(self.settings(names.AGGREGATOR), "the test"))
         self.reader.put_run(self.run)
         self.trainers: dict[str, ForkedTrainer] = {}
         self._mailboxes: list[Mailbox] = []
 
     def settings(self, party: str) -> Settings:
-        return federation.settings(self.federation, party)
+        return party_settings(self.federation, party)
 
     def start(self, *parties: str) -> None:
         for party in parties:

@@ -1,4 +1,4 @@
-"""Federations for tests of one module: a hub in the embedded AWS, and the parties' mailboxes in this process."""
+"""Federations for tests of one module: a hub in the local AWS emulator, and the parties' mailboxes in this process."""
 
 import itertools
 import threading
@@ -13,7 +13,8 @@ from fedsilo import names
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.ledger.writer import Ledger
-from fedsilo.local import emulator, federation
+from fedsilo.local import emulator
+from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging import mailbox as mail
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.training import session
@@ -28,7 +29,7 @@ class Hub:
     def __init__(self, endpoint: str, silos: tuple[str, ...] = ("cleveland", "hungary")) -> None:
         self.endpoint = endpoint
         self.federation = described(f"hub{next(_count)}", silos)
-        federation.create_hub(self.federation)
+        create_hub(self.federation)
         self.run = self.run_of()
         self._mailboxes: list[Mailbox] = []
 
@@ -53,7 +54,7 @@ class Hub:
         return names.mail_bucket(self.federation.name, emulator.ACCOUNT, "us-east-1")
 
     def settings(self, party: str) -> Settings:
-        return federation.settings(self.federation, party)
+        return party_settings(self.federation, party)
 
     def mailbox(self, party: str, limit: int = 2**26, run: str | None = None) -> Mailbox:
         self._mailboxes.append(Mailbox(self.settings(party), run or self.run.id, limit))

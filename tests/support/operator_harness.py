@@ -1,4 +1,4 @@
-"""An operator's desk for tests: a federation in the embedded AWS, its file, the command, and parties to be played."""
+"""An operator's desk for tests: a federation in the emulator, its file, the command, and parties to be played."""
 
 import itertools
 import json
@@ -18,7 +18,8 @@ from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
-from fedsilo.local import emulator, federation
+from fedsilo.local import emulator
+from fedsilo.local.federation import create_hub
 
 SILOS = ("cleveland", "hungary", "long-beach")
 REGION = "us-east-1"
@@ -43,7 +44,7 @@ class Desk:
         self.s3, self.sqs = aws.s3(REGION), aws.sqs(REGION)
         self.reader = Reader(MailBucket(self.name, emulator.ACCOUNT, REGION, who="the test"))
         if deployed:
-            federation.create_hub(self.federation)
+            create_hub(self.federation)
 
     def run(self, *arguments: str, environment: dict[str, str | None] | None = None) -> Result:
         """Run the command in this process. A traceback fails the test."""

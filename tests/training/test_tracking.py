@@ -66,7 +66,7 @@ def test_parameters_and_metrics_are_in_sagemaker_by_the_names_of_the_design(
     assert "train data size" not in of_server["Parameters"]
     for experiment in (f"{federation}-client-2", f"{federation}-server"):
         assert sagemaker.describe_experiment(ExperimentName=experiment)["ExperimentName"] == experiment
-    # What was sent, because the embedded AWS forgets a run's metrics when it is opened again, and says no steps.
+    # What was sent, because the emulator forgets a run's metrics when it is opened again, and says no steps.
     calls = [json.loads(body) for body in proxy.metrics]
     sent = sorted(
         (call["TrialComponentName"], each["MetricName"], each["Value"], each["Step"])
