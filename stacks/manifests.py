@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fedsilo import names
-from fedsilo.agent.health import Sign
+from fedsilo.agent.health import Probe
 from fedsilo.agent.launcher import RETRIES
 from fedsilo.config.federation import SERVICE_CIDR, Compute, Party
 from fedsilo.states import TrainerExit
@@ -182,8 +182,8 @@ def agent(image: str) -> Manifest:
     container = {
         **_container("agent", image, ["fedsilo", "agent"]),
         "resources": {"requests": _AGENT_RESOURCES, "limits": {"memory": _AGENT_RESOURCES["memory"]}},
-        "livenessProbe": _probe(Sign.ALIVE, period=300),
-        "readinessProbe": _probe(Sign.READY, period=120),
+        "livenessProbe": _probe(Probe.ALIVE, period=300),
+        "readinessProbe": _probe(Probe.READY, period=120),
     }
     container["env"] = [
         *container["env"],
@@ -224,9 +224,9 @@ def _agent_deployment(pod: Manifest) -> Manifest:
     )
 
 
-def _probe(sign: Sign, *, period: int) -> Manifest:
+def _probe(probe: Probe, *, period: int) -> Manifest:
     """A process of 0.2 CPU seconds that looks at a file; so it comes seldom, and nothing has to listen."""
-    command = ["fedsilo", "agent", "--probe", sign.value]
+    command = ["fedsilo", "agent", "--probe", probe.value]
     return {"exec": {"command": command}, "initialDelaySeconds": 10, "periodSeconds": period, "timeoutSeconds": 10}
 
 

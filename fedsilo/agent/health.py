@@ -1,6 +1,6 @@
-"""An agent's signs of life: files that it touches and that Kubernetes' probes look at. Nothing has to listen for that.
+"""An agent's health: files that the agent touches, and whose age Kubernetes' probes check. Nothing listens for that.
 
-Imports next to nothing, because a probe is a process of its own every few minutes.
+Imports next to nothing, because every probe starts a process of its own.
 """
 
 import os
@@ -11,32 +11,35 @@ from enum import StrEnum
 from pathlib import Path
 
 
-class Sign(StrEnum):
-    """``alive``: the agent's loop turns. ``ready``: its control queue has answered."""
+class Probe(StrEnum):
+    """What a probe asks; also the name of the file."""
 
     ALIVE = "alive"
+    """The agent's loop runs."""
     READY = "ready"
+    """The agent's control queue has answered."""
 
 
-OLDEST_SECONDS = {Sign.ALIVE: 900.0, Sign.READY: 180.0}
-"""How old a sign may be: longer than the longest wait for a hub that does not answer, and than several long polls."""
+MAX_AGE_SECONDS = {Probe.ALIVE: 900.0, Probe.READY: 180.0}
+"""The longest time since the file was touched: more than the longest wait for a hub that does not answer, and more than
+several long polls."""
 
 
 def folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """Where an agent keeps its signs and, with the local launcher, its trainers: ``FEDSILO_FOLDER``."""
+    """The folder of an agent's probe files and, with the local launcher, of its trainers: ``FEDSILO_FOLDER``."""
     return Path(environment.get("FEDSILO_FOLDER") or Path(tempfile.gettempdir(), "fedsilo-agent"))
 
 
-def touch(where: Path, sign: Sign) -> None:
-    """Leave the sign."""
-    (where / sign).touch()
+def touch(where: Path, probe: Probe) -> None:
+    """Record that the probe's answer is yes now."""
+    (where / probe).touch()
 
 
-def probe(sign: Sign) -> str:
-    """What is wrong with the sign of the agent on this machine, or an empty text."""
-    path = folder() / sign
+def problem(probe: Probe) -> str:
+    """Why the agent on this machine fails the probe; empty if it passes."""
+    path = folder() / probe
     try:
         age = time.time() - path.stat().st_mtime
     except FileNotFoundError:
-        return f"the agent has not left {path} yet; see its log"
-    return "" if age <= OLDEST_SECONDS[sign] else f"the agent has last touched {path} {age:.0f} s ago; see its log"
+        return f"the agent has not touched {path} yet; see its log"
+    return "" if age <= MAX_AGE_SECONDS[probe] else f"the agent last touched {path} {age:.0f} s ago; see its log"

@@ -10,7 +10,6 @@ The data queue is the party's, not a run's, so runs come one after the other.
 import itertools
 import logging
 import os
-import signal
 import threading
 import time
 from collections import deque
@@ -21,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import fedsilo
-from fedsilo import logs, queue_settings, redaction, signals
+from fedsilo import queue_settings, redaction
 from fedsilo.agent import health, policy
 from fedsilo.agent.hub import AgentHub, Delivery
 from fedsilo.agent.launcher import Job, Launcher
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
-from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError, StoppedError
+from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
 from fedsilo.ledger.writer import HEARTBEAT_SECONDS, now
 from fedsilo.messaging.control import Request
 from fedsilo.states import TERMINAL, PartyState
@@ -102,7 +101,7 @@ class Agent:
         self._with_patience(self._recover)
         threading.Thread(target=self._receive, name="receive", daemon=True).start()
         while True:
-            health.touch(self._settings.folder, health.Sign.ALIVE)
+            health.touch(self._settings.folder, health.Probe.ALIVE)
             try:
                 self.step()
             except FedsiloError as error:
@@ -150,7 +149,7 @@ class Agent:
         moto also takes the groups that are in somebody's hands when a long poll begins to be so until it ends.
         """
         deliveries = self._hub.receive()
-        health.touch(self._settings.folder, health.Sign.READY)
+        health.touch(self._settings.folder, health.Probe.READY)
         if deliveries:
             self._handled.clear()
             self._inbox.extend(deliveries)
@@ -409,33 +408,3 @@ class Agent:
                 log.exception("a defect of the agent")
             time.sleep(wait)
             wait = min(RETRY_SECONDS, 2 * wait)
-
-
-# --- the process
-
-
-def main() -> int:
-    """Serve until SIGTERM. Returns the exit code; raises ``SpecError`` where the environment or policy is not valid."""
-    logs.set_up(as_json=True)
-    settings = AgentSettings.from_environment()
-    policy.load(settings.policy_file)
-    settings.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        # Nothing needs finishing: an agent may be killed at any moment.
-        stopped = StoppedError("stopped; its trainers continue, and the next agent finds them")
-        signals.raise_once(stopped, signal.SIGTERM)
-        log.info("the agent of %s in %s is up", settings.party.party, settings.party.federation)
-        Agent(settings, AgentHub(settings.party), _launcher(settings)).serve()
-    except StoppedError as error:
-        log.info("%s", error)
-    return 0
-
-
-def _launcher(settings: AgentSettings) -> Callable[[Callable[[], None]], Launcher]:
-    if settings.launcher == "local":
-        from fedsilo.agent.local import LocalLauncher
-
-        return lambda changed: LocalLauncher(settings.folder / "runs")
-    from fedsilo.agent.kubernetes import KubernetesLauncher
-
-    return KubernetesLauncher.in_cluster

@@ -9,7 +9,7 @@ from typer.completion import Shells, completion_init, get_completion_script  # t
 
 from fedsilo import signals
 from fedsilo.agent import health
-from fedsilo.agent.health import Sign
+from fedsilo.agent.health import Probe
 from fedsilo.cli import doctor, local, model, options, run, silo, spec
 from fedsilo.config.defaults import DEADLINE_SECONDS, ROUNDS
 from fedsilo.errors import LauncherError, SpecError, UsageError
@@ -108,17 +108,17 @@ def completion(shell: Annotated[Shells, typer.Argument(help="Whose.")]) -> None:
 @app.command()
 def agent(
     probe: Annotated[
-        Sign | None, typer.Option(help="Only tell, by the exit code, how the agent on this machine is.")
+        Probe | None, typer.Option(help="Only tell, by the exit code, how the agent on this machine is.")
     ] = None,
 ) -> None:
     """Take run requests for a party and look after its trainers. Who it is stands in the environment."""
     if probe:
-        if wrong := health.probe(probe):
+        if wrong := health.problem(probe):
             raise LauncherError(wrong)
         return
-    from fedsilo.agent import service as agent
+    from fedsilo.agent import main as agent_main
 
-    raise typer.Exit(agent.main())
+    raise typer.Exit(agent_main.main())
 
 
 @app.command(hidden=True)

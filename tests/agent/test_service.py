@@ -12,7 +12,7 @@ from fedsilo.agent.launcher import Job
 from fedsilo.agent.service import Agent, AgentSettings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
-from fedsilo.errors import LauncherError, SpecError
+from fedsilo.errors import LauncherError
 from fedsilo.messaging.control import Request
 from tests.messaging.test_control import REQUEST, RUN
 
@@ -205,9 +205,3 @@ def test_agent_whose_launcher_is_away_still_says_that_it_is_there(
         world.agent.step()
     assert world.hub.said is not None
     assert world.hub.said["run"] == "heart-1"
-
-
-def test_unknown_log_level_ends_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDSILO_LOG_LEVEL", "loud")
-    with pytest.raises(SpecError, match="FEDSILO_LOG_LEVEL: 'loud'"):
-        agents.main()

@@ -7,9 +7,9 @@ import json
 import os
 import sys
 
-from fedsilo.agent import local, service
+from fedsilo.agent import local, main
 
 if __name__ == "__main__":
     local.BACKOFF_SECONDS = 0.3
     local.LocalLauncher.command = tuple(json.loads(os.environ["TRAINER_COMMAND"]))
-    sys.exit(service.main())
+    sys.exit(main.main())
