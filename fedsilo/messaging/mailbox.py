@@ -37,6 +37,7 @@ from fedsilo import aws, names, queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.keys import MAIL_TAG, MailAddress, RunKeys
+from fedsilo.messaging.messages import MODEL
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
@@ -67,9 +68,6 @@ DIGEST = "sha256"
 
 TAG = "=".join(MAIL_TAG)
 """The tag by which the mail bucket's lifecycle rule knows what expires; ledgers and models have none."""
-
-MODEL = "model"
-"""The group of a mail's tensors that are the model's parameters and buffers."""
 
 _TRANSFER = TransferConfig(multipart_threshold=MULTIPART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
 
@@ -372,29 +370,6 @@ class Mailbox:
 
     def _explained(self, doing: str) -> AbstractContextManager[None]:
         return aws.translate_hub_errors(self.settings.role, doing, self.settings.federation, self.settings.hub_region)
-
-
-def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:
-    """Raise ``MailError`` unless ``tensors`` has the names, shapes and dtypes of ``expected`` and finite values."""
-    if tensors.keys() != expected.keys():
-        odd = sorted(tensors.keys() ^ expected.keys())
-        raise MailError(f"{where}: the tensors are not the model's; {', '.join(odd[:5])} missing or unknown")
-    for name, tensor in tensors.items():
-        if tensor.shape != expected[name].shape:
-            raise MailError(f"{where}: {name} has shape {list(tensor.shape)}, the model's {list(expected[name].shape)}")
-        if tensor.dtype != expected[name].dtype:
-            raise MailError(f"{where}: {name} has dtype {tensor.dtype}, the model's {expected[name].dtype}")
-    for name, tensor in tensors.items():
-        if not finite(tensor):
-            raise MailError(f"{where}: {name} has values that are not finite")
-
-
-def finite(tensor: torch.Tensor) -> bool:
-    """Whether every value is finite."""
-    if math.isfinite(tensor.sum()):  # one that is not would make the sum so; in a fifth of the time
-        return True
-    # In pieces, so that the answer costs no memory: finite values may have a sum that is not.
-    return all(bool(torch.isfinite(piece).all()) for piece in torch.split(tensor.reshape(-1), 2**20))
 
 
 def _write(

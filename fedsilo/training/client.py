@@ -12,10 +12,11 @@ from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.mailbox import check_parameters
+from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS
 from fedsilo.states import PartyState
-from fedsilo.training.comm import ROUND, MailCommManager
+from fedsilo.training.comm import MailCommManager
 from fedsilo.training.manager import MailManagerMixin
+from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Sums, Trainer
 from fedsilo.workload.registry import SiloData
 
@@ -103,22 +104,22 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, self.rank, receive_id)
         message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, weights)
         message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, local_sample_num)
-        message.add_params("evaluation", self._evaluation)
+        message.add_params(EVALUATION, self._evaluation)
         self.send_message(message)
 
     def send_client_status(self, receive_id: int, status: str = ClientMasterManager.ONLINE_STATUS_FLAG) -> None:
         message = Message(MyMessage.MSG_TYPE_C2S_CLIENT_STATUS, self.rank, receive_id)
         message.add_params(MyMessage.MSG_ARG_KEY_CLIENT_STATUS, status)
         message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, self._data.num_train)
-        message.add_params("statistics", self._statistics)
-        message.add_params("evaluation", self._evaluation)
+        message.add_params(STATISTICS, self._statistics)
+        message.add_params(EVALUATION, self._evaluation)
         self.send_message(message)
         self._comm.wake_at = time.monotonic() + SIGN_OF_LIFE_SECONDS
 
     def handle_message_finish(self, msg_params: Message) -> None:
         """The aggregator ended this silo's part, or the run."""
-        reason = str(msg_params.get("reason"))
-        raise RefusedError(reason) if msg_params.get("refused") else RunError(reason)
+        reason = str(msg_params.get(REASON))
+        raise RefusedError(reason) if msg_params.get(REFUSED) else RunError(reason)
 
     # --- beyond them
 
@@ -130,4 +131,4 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             self.send_client_status(0)
 
     def _handle_bad_mail(self, message: Message) -> None:
-        raise MailError(message.get("reason"))
+        raise MailError(message.get(REASON))

@@ -14,7 +14,8 @@ from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.mailbox import MODEL, Mailbox, Notice, Tensors
+from fedsilo.messaging.mailbox import Mailbox, Notice, Tensors
+from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, ROUND, SUMS, MailKind
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.queue_settings import LONG_POLL_SECONDS
 
@@ -23,25 +24,19 @@ from fedml.core.distributed.communication.message import Message
 from fedml.core.distributed.communication.observer import Observer
 from fedml.cross_silo.server.message_define import MyMessage
 
-KINDS = {
-    "sync": MyMessage.MSG_TYPE_S2C_SYNC_MODEL_TO_CLIENT,
-    "finish": MyMessage.MSG_TYPE_S2C_FINISH,
-    "update": MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER,
-    "status": MyMessage.MSG_TYPE_C2S_CLIENT_STATUS,
+FEDML_TYPES = {
+    MailKind.SYNC: MyMessage.MSG_TYPE_S2C_SYNC_MODEL_TO_CLIENT,
+    MailKind.FINISH: MyMessage.MSG_TYPE_S2C_FINISH,
+    MailKind.UPDATE: MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER,
+    MailKind.STATUS: MyMessage.MSG_TYPE_C2S_CLIENT_STATUS,
 }
-"""The words for the FedML message types that travel. The first two are the aggregator's, the others a silo's."""
-
-FROM_AGGREGATOR = {"sync", "finish"}
+"""FedML's message types of the kinds of mail."""
 
 TICK = "tick"
 """A local message: time has passed; the manager looks at its deadlines."""
 
 BAD_MAIL = "bad-mail"
-"""A local message: a mail of ``sender`` could not be opened, for ``reason``."""
-
-ROUND = "round_idx"
-SUMS = ("statistics", "evaluation")
-"""Message parameters that hold ``learning.Sums``."""
+"""A local message: a mail of the message's sender could not be opened, for its ``REASON``."""
 
 _ADDRESSING = ("msg_type", "sender", "receiver", ROUND)
 """Message parameters that the mail's address and header say."""
@@ -68,7 +63,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def send_message(self, message: Message) -> None:
         """Mail one message. Its parameters are JSON values, but for the model and the sums."""
         params = dict(message.get_params())
-        kind = next(word for word, number in KINDS.items() if number == message.get_type())
+        kind = next(kind for kind, number in FEDML_TYPES.items() if number == message.get_type())
         model = params.pop(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, None)
         groups: dict[str, Tensors] = {name: params.pop(name) for name in SUMS if name in params}
         if model is not None:
@@ -104,7 +99,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def broadcast(self, silos: Iterable[str], round_idx: int, model: Tensors) -> Notice:
         """Mail the global model that opens ``round_idx`` to ``silos``, as one object."""
         with self._ledger.span("mail", round_idx):
-            return self.mailbox.broadcast(silos, "sync", round_idx, {}, {MODEL: model})
+            return self.mailbox.broadcast(silos, MailKind.SYNC, round_idx, {}, {MODEL: model})
 
     def deliver(self, notice: Notice) -> None:
         """Open a mail and dispatch it; one that is none is dispatched as ``BAD_MAIL``."""
@@ -114,20 +109,19 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         try:
             with self._ledger.span("mail", lambda: self._round):
                 mail = self.mailbox.open(notice)
-            if mail.kind not in KINDS or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
+            if mail.kind not in FEDML_TYPES or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
                 raise MailError(f"{notice.key} by {sender} is of unknown type {mail.kind!r:.40}")
         except NoticeError as error:
             log.warning("dropped a notice: %s", error)
             return
         except MailError as error:
-            message = self._local(BAD_MAIL)
-            message.add_params("party", sender)
-            message.add_params("reason", str(error))
+            message = Message(BAD_MAIL, self._parties.index(sender), self._rank)
+            message.add_params(REASON, str(error))
         else:
             self._round = mail.round_idx
             if notice.address.receiver == EVERYONE:
                 self._newest_broadcast = mail.round_idx
-            message = Message(KINDS[mail.kind], self._parties.index(sender), self._rank)
+            message = Message(FEDML_TYPES[MailKind(mail.kind)], self._parties.index(sender), self._rank)
             for name, value in mail.fields.items():
                 if name not in message.get_params():
                     message.add_params(name, value)

@@ -33,5 +33,5 @@ class MailManagerMixin:
         raise NotImplementedError
 
     def _handle_bad_mail(self, message: Message) -> None:
-        """A mail of the message's ``party`` could not be opened, for its ``reason``."""
+        """A mail of the message's sender could not be opened, for its ``REASON``."""
         raise NotImplementedError

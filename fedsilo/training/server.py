@@ -21,12 +21,14 @@ from fedsilo.errors import FedsiloError, MailError, RunError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.mailbox import MODEL, Notice, Tensors, check_parameters, finite
+from fedsilo.messaging.mailbox import Notice
+from fedsilo.messaging.messages import EVALUATION, MODEL, REASON, REFUSED, ROUND, STATISTICS, MailKind
 from fedsilo.states import FAILED_STATES, PartyState
 from fedsilo.text import plain
-from fedsilo.training.comm import ROUND, MailCommManager
+from fedsilo.training.comm import MailCommManager
 from fedsilo.training.manager import MailManagerMixin
 from fedsilo.training.tracking import Tracker
+from fedsilo.training.validation import Tensors, check_parameters, finite
 from fedsilo.workload.base import BAD_SUMS_ERRORS, Aggregator, Sums, metrics_of
 
 from fedml.core.distributed.communication.message import Message
@@ -128,7 +130,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         self._ledger.event("resumed", mail.round_idx, "an earlier aggregator had opened this round")
         self._present = set(self._run.silos)
         self._begin_round(mail.round_idx, notice)
-        for kind in ("status", "update"):
+        for kind in (MailKind.STATUS, MailKind.UPDATE):
             for silo in self._run.silos:
                 earlier = self._comm.mailbox.last(silo, kind)
                 if earlier is not None and self.args.round_idx == mail.round_idx:
@@ -141,7 +143,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
             return
         if self._open is None:
             self._present.add(silo)
-            self._statistics[silo] = msg_params.get("statistics") or {}
+            self._statistics[silo] = msg_params.get(STATISTICS) or {}
             self._show(PartyState.WAITING)
             self._go_on()
             return
@@ -157,7 +159,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         silo = self._sender(msg_params)
         if self.args.round_idx < self.round_num:
             return
-        self._evaluations[silo] = msg_params.get("evaluation") or {}
+        self._evaluations[silo] = msg_params.get(EVALUATION) or {}
         self._finished.add(silo)
         self._show()
         self._go_on()
@@ -183,7 +185,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         except MailError as error:
             self._refuse(silo, str(error))
             return
-        self._evaluations[silo] = msg_params.get("evaluation") or {}
+        self._evaluations[silo] = msg_params.get(EVALUATION) or {}
         self._present.add(silo)
         self._show()
         self._go_on()
@@ -342,8 +344,8 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         return self._present - self._done()
 
     def _handle_bad_mail(self, message: Message) -> None:
-        if message.get("party") not in self._refused:
-            self._refuse(message.get("party"), message.get("reason"))
+        if self._sender(message) not in self._refused:
+            self._refuse(self._sender(message), message.get(REASON))
 
     def _refuse(self, silo: str, reason: str) -> None:
         """End a silo's part in the run with a reason, and go on without it while the quorum holds."""
@@ -358,8 +360,8 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
 
     def _send_finish(self, silo: str, reason: str, *, refused: bool) -> None:
         message = Message(MyMessage.MSG_TYPE_S2C_FINISH, self.rank, self._run.rank(silo))
-        message.add_params("reason", reason)
-        message.add_params("refused", refused)
+        message.add_params(REASON, reason)
+        message.add_params(REFUSED, refused)
         message.add_params(ROUND, self.args.round_idx)
         self.send_message(message)
 

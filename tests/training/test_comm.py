@@ -74,7 +74,7 @@ def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub
     mailbox._notify(AGGREGATOR, mailbox._put(hub.run.keys.mail("hungary", AGGREGATOR, 0, "update"), kind, 0, {}, {}))
     deliver(aggregator)
     [(told, params)] = seen.messages
-    assert (told, params["party"]) == (BAD_MAIL, "hungary")
+    assert (told, params["sender"]) == (BAD_MAIL, 2)
     assert f"by hungary is of unknown type {kind!r}" in params["reason"]
 
 
