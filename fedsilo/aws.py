@@ -7,6 +7,7 @@ Every call is bounded: ``CONNECT_SECONDS`` to connect, ``READ_SECONDS`` for each
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -75,9 +76,22 @@ def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
     return boto3.client("sts", region_name=region, config=config(attempts))
 
 
-def translate_hub_errors(who: str, doing: str, federation: str, region: str) -> AbstractContextManager[None]:
-    """As ``translate_errors``, where what is asked for belongs to the federation's hub in ``region``."""
-    return translate_errors(who, doing, f"stack {names.stack(federation, 'hub')} is deployed in {region}")
+@dataclass(frozen=True)
+class HubAccess:
+    """Who uses the hub of a federation, and where the hub is: what error messages say of every call to it."""
+
+    who: str
+    """A role's name, or "the operator"."""
+    federation: str
+    account: str
+    """The AWS account of the hub."""
+    region: str
+    """The Region of the hub."""
+
+    def translate_errors(self, doing: str) -> AbstractContextManager[None]:
+        """As ``aws.translate_errors``, for something that the stack of the federation's hub creates."""
+        stack = names.stack(self.federation, "hub")
+        return translate_errors(self.who, doing, f"stack {stack} is deployed in {self.region}")
 
 
 @contextmanager

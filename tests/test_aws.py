@@ -32,10 +32,12 @@ def test_a_missing_queue_is_named_with_the_stack_that_makes_it(hub: Hub) -> None
     mailbox = hub.mailbox("cleveland")
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
     role = f"{hub.federation.name}-hungary-trainer"
-    words = f"^not found: find {name} by {role}; check that stack {hub.federation.name}-hub is deployed in us-east-1$"
+    words = (
+        f"^not found: find queue {name} by {role}; check that stack {hub.federation.name}-hub is deployed in us-east-1$"
+    )
     with pytest.raises(HubError, match=words):
         hub.mailbox("hungary")
-    with pytest.raises(HubError, match=f"^not found: find {name} by {hub.federation.name}-cleveland-trainer"):
+    with pytest.raises(HubError, match=f"^not found: find queue {name} by {hub.federation.name}-cleveland-trainer"):
         mailbox.send("hungary", "update", 0, {}, {})
 
 

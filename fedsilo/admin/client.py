@@ -6,7 +6,6 @@ It needs what the federation's operator policy allows, and nothing else.
 import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
@@ -18,6 +17,7 @@ from fedsilo.errors import FedsiloError, HubError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.messaging.control import Request, send
+from fedsilo.messaging.queues import QueueUrls
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -33,14 +33,18 @@ class Hub:
     federation: Federation
     reader: Reader
     sqs: "SQSClient"
+    access: aws.HubAccess
+    queue_urls: QueueUrls
 
     @classmethod
     def of(cls, federation: Federation) -> "Hub":
         """The hub that the file describes. Asks AWS for the account where the file does not name it."""
         region = federation.aggregator.region
         with aws.translate_errors(WHO, "reach AWS", "the credentials are valid"):
-            bucket = MailBucket(federation.name, account(federation), region, who=WHO, attempts=aws.OPERATOR_ATTEMPTS)
-            return cls(federation, Reader(bucket), aws.sqs(region, aws.OPERATOR_ATTEMPTS))
+            access = aws.HubAccess(WHO, federation.name, account(federation), region)
+            bucket = MailBucket(federation.name, access.account, region, who=WHO, attempts=aws.OPERATOR_ATTEMPTS)
+            sqs = aws.sqs(region, aws.OPERATOR_ATTEMPTS)
+            return cls(federation, Reader(bucket), sqs, access, QueueUrls(sqs, access))
 
     @property
     def parties(self) -> list[str]:
@@ -49,8 +53,9 @@ class Hub:
 
     def queues(self, parties: Sequence[str]) -> dict[str, str]:
         """The URL of each party's control queue. Raises ``HubError`` where one is missing."""
+        queues = [names.control_queue(self.federation.name, party) for party in parties]
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-            return dict(zip(parties, pool.map(self._queue, parties), strict=True))
+            return dict(zip(parties, pool.map(self.queue_urls.find, queues), strict=True))
 
     def start(self, run: Run) -> Run:
         """Begin the run and ask its parties' agents to take part; asking again changes nothing.
@@ -76,7 +81,7 @@ class Hub:
         )
 
         def ask(party: str) -> None:
-            with self._explained(f"send to {names.control_queue(self.federation.name, party)}"):
+            with self.access.translate_errors(f"send to {names.control_queue(self.federation.name, party)}"):
                 send(self.sqs, queues[party], request)
 
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
@@ -91,26 +96,16 @@ class Hub:
         """How many messages to each party could not be delivered, about."""
 
         def one(party: str) -> int:
-            queue = names.dead_letter_queue(self.federation.name, party)
-            with self._explained(f"find queue {queue}"):
-                return self._waiting(self.sqs.get_queue_url(QueueName=queue)["QueueUrl"])
+            return self._waiting(self.queue_urls.find(names.dead_letter_queue(self.federation.name, party)))
 
         with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
             return dict(zip(self.parties, pool.map(one, self.parties), strict=True))
 
     def _waiting(self, url: str) -> int:
         wanted: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages"]
-        with self._explained(f"look at {url}"):
+        with self.access.translate_errors(f"look at {url}"):
             found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)
         return int(found["Attributes"]["ApproximateNumberOfMessages"])
-
-    def _queue(self, party: str) -> str:
-        queue = names.control_queue(self.federation.name, party)
-        with self._explained(f"find queue {queue}"):
-            return self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-
-    def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.translate_hub_errors(WHO, doing, self.federation.name, self.federation.aggregator.region)
 
 
 def account(federation: Federation) -> str:

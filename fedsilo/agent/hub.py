@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +13,7 @@ from fedsilo.errors import SpecError
 from fedsilo.keys import MailAddress, RunKeys, agent_key
 from fedsilo.ledger import objects, run_file
 from fedsilo.ledger.objects import MailBucket
+from fedsilo.messaging.queues import QueueUrls
 
 log = logging.getLogger(__name__)
 
@@ -31,18 +31,19 @@ class AgentHub:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._role = names.agent_role(settings.federation, settings.party)
-        self._bucket = MailBucket.of(settings, self._role)
+        role = names.agent_role(settings.federation, settings.party)
+        self._bucket = MailBucket.of(settings, role)
         self._sqs = aws.sqs(settings.hub_region)
-        self._queues: dict[str, str] = {}
+        self._access = settings.hub_access(role)
+        self._queue_urls = QueueUrls(self._sqs, self._access)
 
     # --- the control queue
 
     def receive(self) -> list[Delivery]:
         """Wait up to ``queues.LONG_POLL_SECONDS`` for requests."""
         name = names.control_queue(self._settings.federation, self._settings.party)
-        url = self._queue(name)
-        with self._explained(f"receive from {name}"):
+        url = self._queue_urls.find(name)
+        with self._access.translate_errors(f"receive from {name}"):
             answer = self._sqs.receive_message(
                 QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=queue_settings.LONG_POLL_SECONDS
             )
@@ -51,8 +52,8 @@ class AgentHub:
     def acknowledge(self, delivery: Delivery) -> None:
         """Say that what the message asked for is done, or written where it is found again."""
         name = names.control_queue(self._settings.federation, self._settings.party)
-        url = self._queue(name)
-        with self._explained(f"acknowledge a message of {name}"):
+        url = self._queue_urls.find(name)
+        with self._access.translate_errors(f"acknowledge a message of {name}"):
             self._sqs.delete_message(QueueUrl=url, ReceiptHandle=delivery.receipt)
 
     # --- the ledger
@@ -94,8 +95,8 @@ class AgentHub:
         notice is not received often enough to count as undeliverable.
         """
         name = names.data_queue(self._settings.federation, self._settings.party)
-        url = self._queue(name)
-        with self._explained(f"receive from {name}"):
+        url = self._queue_urls.find(name)
+        with self._access.translate_errors(f"receive from {name}"):
             while messages := self._sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", []):
                 others = 0
                 for message in messages:
@@ -112,14 +113,6 @@ class AgentHub:
 
     # --- the wire
 
-    def _queue(self, name: str) -> str:
-        if name not in self._queues:
-            with self._explained(f"find {name}"):
-                self._queues[name] = self._sqs.get_queue_url(
-                    QueueName=name, QueueOwnerAWSAccountId=self._settings.hub_account
-                )["QueueUrl"]
-        return self._queues[name]
-
     def _get(self, key: str) -> dict[str, Any] | None:
         stored = self._bucket.get(key)
         if stored is None:
@@ -135,9 +128,6 @@ class AgentHub:
 
     def _put(self, key: str, text: str, content_type: str = objects.JSON) -> None:
         self._bucket.put(key, text.encode(errors="replace"), content_type)
-
-    def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.translate_hub_errors(self._role, doing, self._settings.federation, self._settings.hub_region)
 
 
 def _run_of(notice: str) -> str:

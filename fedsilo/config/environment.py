@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 from fedsilo import names
+from fedsilo.aws import HubAccess
 from fedsilo.errors import SpecError
 
 
@@ -64,6 +65,10 @@ class Settings:
     def role(self) -> str:
         """The IAM role behind the party's trainer, for messages about access."""
         return names.trainer_role(self.federation, self.party)
+
+    def hub_access(self, who: str) -> HubAccess:
+        """How ``who``, a role of this party, uses the federation's hub."""
+        return HubAccess(who, self.federation, self.hub_account, self.hub_region)
 
     @property
     def bucket(self) -> str:

@@ -6,7 +6,6 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -57,7 +56,7 @@ class MailBucket:
         self.federation = federation
         self.name = names.mail_bucket(federation, account, region)
         self.s3 = aws.s3(region, attempts)
-        self._region, self._who = region, who
+        self._access = aws.HubAccess(who, federation, account, region)
 
     @classmethod
     def of(cls, settings: Settings, who: str, attempts: int = aws.ATTEMPTS) -> "MailBucket":
@@ -74,12 +73,12 @@ class MailBucket:
         Returns:
             The object, or None if it does not exist.
         """
-        with self._translate_errors(f"read {self.name}/{key}"):
+        with self._access.translate_errors(f"read {self.name}/{key}"):
             return _stored(self._answer(key), limit)
 
     def get_end(self, key: str, limit: int) -> StoredObject | None:
         """Read the last ``limit`` bytes of an object; None if it does not exist."""
-        with self._translate_errors(f"read {self.name}/{key}"):
+        with self._access.translate_errors(f"read {self.name}/{key}"):
             try:
                 return _stored(self._answer(key, Range=f"bytes=-{limit}"), limit)
             except ClientError as error:
@@ -93,7 +92,7 @@ class MailBucket:
         Returns:
             The object's size in bytes, or None if it does not exist.
         """
-        with self._translate_errors(f"read {self.name}/{key}"):
+        with self._access.translate_errors(f"read {self.name}/{key}"):
             answer = self._answer(key)
             if answer is None:
                 return None
@@ -104,12 +103,12 @@ class MailBucket:
 
     def exists(self, key: str) -> bool:
         """Whether the object exists. Needs the right to list the key, and not the right to read it."""
-        with self._translate_errors(f"list {self.name}/{key}"):
+        with self._access.translate_errors(f"list {self.name}/{key}"):
             return self._is_listed(key)
 
     def put(self, key: str, body: bytes, content_type: str = JSON) -> None:
         """Write an object, over an earlier one."""
-        with self._translate_errors(f"write {self.name}/{key}"):
+        with self._access.translate_errors(f"write {self.name}/{key}"):
             self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
 
     def create(self, key: str, body: bytes, content_type: str = JSON) -> bool:
@@ -118,7 +117,7 @@ class MailBucket:
         Returns:
             Whether it was written; False if an object of that key exists, which stays as it is.
         """
-        with self._translate_errors(f"write {self.name}/{key}"):
+        with self._access.translate_errors(f"write {self.name}/{key}"):
             try:
                 self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
             except ClientError as error:
@@ -129,7 +128,7 @@ class MailBucket:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``, in their order; a page is fetched when it is needed."""
-        with self._translate_errors(f"list {self.name}/{prefix}"):
+        with self._access.translate_errors(f"list {self.name}/{prefix}"):
             for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 yield from (found["Key"] for found in page.get("Contents", []))
 
@@ -146,9 +145,6 @@ class MailBucket:
     def _is_listed(self, key: str) -> bool:
         answer = self.s3.list_objects_v2(Bucket=self.name, Prefix=key, MaxKeys=1)
         return any(found["Key"] == key for found in answer.get("Contents", []))
-
-    def _translate_errors(self, doing: str) -> AbstractContextManager[None]:
-        return aws.translate_hub_errors(self._who, doing, self.federation, self._region)
 
 
 def _stored(answer: Any, limit: int | None) -> StoredObject | None:

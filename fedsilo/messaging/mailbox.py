@@ -16,7 +16,7 @@ import uuid
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,6 +38,7 @@ from fedsilo.config.environment import Settings
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.keys import MAIL_TAG, MailAddress, RunKeys
 from fedsilo.messaging.messages import MODEL
+from fedsilo.messaging.queues import QueueUrls
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
@@ -114,7 +115,8 @@ class Mailbox:
         self.limit = limit
         self._s3 = aws.s3(settings.hub_region)
         self._sqs = aws.sqs(settings.hub_region)
-        self._queues: dict[str, str] = {}
+        self._access = settings.hub_access(settings.role)
+        self._queue_urls = QueueUrls(self._sqs, self._access)
         self._seen: set[Notice] = set()
         self._handles: list[str] = []  # of notices to acknowledge
         self._pool = ThreadPoolExecutor(NOTIFIERS, thread_name_prefix="mail")
@@ -161,7 +163,7 @@ class Mailbox:
         """
         doing = f"receive from {names.data_queue(self.settings.federation, self.settings.party)}"
         queue = self._queue(self.settings.party)
-        with self._explained(doing):
+        with self._access.translate_errors(doing):
             answer = self._sqs.receive_message(
                 QueueUrl=queue,
                 MaxNumberOfMessages=BATCH,
@@ -195,7 +197,7 @@ class Mailbox:
         key = self.keys.model(self.settings.party)
         try:
             save_file({name: tensor.contiguous() for name, tensor in model.items()}, path)
-            with self._explained(f"write {self.settings.bucket}/{key}"):
+            with self._access.translate_errors(f"write {self.settings.bucket}/{key}"):
                 self._s3.upload_file(str(path), self.settings.bucket, key, Config=_TRANSFER)
         finally:
             path.unlink(missing_ok=True)
@@ -223,12 +225,12 @@ class Mailbox:
         if address is None:
             return None
         key = max(keys)
-        with self._explained(f"read {self.settings.bucket}/{key}"):
+        with self._access.translate_errors(f"read {self.settings.bucket}/{key}"):
             head = self._s3.head_object(Bucket=self.settings.bucket, Key=key)
         return Notice(address, key, head["ContentLength"], head["Metadata"].get(DIGEST, ""))
 
     def _list(self, prefix: str) -> list[str]:
-        with self._explained(f"list {self.settings.bucket}/{prefix}"):
+        with self._access.translate_errors(f"list {self.settings.bucket}/{prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.settings.bucket, Prefix=prefix)
             return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
 
@@ -246,7 +248,7 @@ class Mailbox:
         try:
             size, digest = _write(path, kind, round_idx, fields, groups)
             extra = {"Metadata": {DIGEST: digest}, "Tagging": TAG}
-            with self._explained(f"write {self.settings.bucket}/{key}"):
+            with self._access.translate_errors(f"write {self.settings.bucket}/{key}"):
                 if size < MULTIPART_BYTES:
                     with path.open("rb") as file:
                         self._s3.put_object(Bucket=self.settings.bucket, Key=key, Body=file, **extra)  # type: ignore[arg-type]
@@ -260,7 +262,7 @@ class Mailbox:
 
     def _notify(self, receiver: str, notice: Notice) -> None:
         unique = uuid.uuid4().hex
-        with self._explained(f"send to {names.data_queue(self.settings.federation, receiver)}"):
+        with self._access.translate_errors(f"send to {names.data_queue(self.settings.federation, receiver)}"):
             self._sqs.send_message(
                 QueueUrl=self._queue(receiver),
                 MessageBody=json.dumps({"key": notice.key, "size": notice.size, "sha256": notice.digest}),
@@ -272,7 +274,7 @@ class Mailbox:
 
     def _fetch(self, notice: Notice, path: Path) -> None:
         by = f"{notice.key} by {notice.address.sender}"
-        with self._explained(f"read {self.settings.bucket}/{notice.key}"):
+        with self._access.translate_errors(f"read {self.settings.bucket}/{notice.key}"):
             try:
                 self._download(notice, path)
             except ClientError as error:
@@ -360,16 +362,7 @@ class Mailbox:
         return notice
 
     def _queue(self, party: str) -> str:
-        if party not in self._queues:
-            name = names.data_queue(self.settings.federation, party)
-            with self._explained(f"find {name}"):
-                self._queues[party] = self._sqs.get_queue_url(
-                    QueueName=name, QueueOwnerAWSAccountId=self.settings.hub_account
-                )["QueueUrl"]
-        return self._queues[party]
-
-    def _explained(self, doing: str) -> AbstractContextManager[None]:
-        return aws.translate_hub_errors(self.settings.role, doing, self.settings.federation, self.settings.hub_region)
+        return self._queue_urls.find(names.data_queue(self.settings.federation, party))
 
 
 def _write(

@@ -351,7 +351,7 @@ def test_trainer_that_keeps_failing_says_why_and_has_not_failed_before_it_is_giv
 
     agents.until(over, "the agent to give up")
     agents.sqs.create_queue(QueueName=names.data_queue(agents.federation.name, SILOS[0]), Attributes=attributes)
-    why = f"; it said: not found: find {names.data_queue(agents.federation.name, SILOS[0])}"
+    why = f"; it said: not found: find queue {names.data_queue(agents.federation.name, SILOS[0])}"
     assert [state for state, finished in said if finished] == ["FAILED"]
     assert said["FAILED", True].startswith(f"the trainer ended with exit code 1 at try 4{why}")
     assert f"it is started again{why}" in said["PENDING", False]
