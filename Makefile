@@ -1,77 +1,55 @@
-# `make setup` installs everything into .venv and node_modules; every other target depends on it and costs
-# nothing once it is done. FEDSILO_TORCH_INDEX names a package index of PyTorch builds (for CPU-only machines).
+# Every target installs what it needs first (requirements/install.py), which costs nothing once it is done and may be
+# interrupted at any time. FEDSILO_TORCH_INDEX names a package index of PyTorch builds (for CPU-only machines).
 
 PYTHON ?= python3.11
-VENV := .venv
-BIN := $(VENV)/bin
+BIN := .venv/bin
+INSTALL := $(PYTHON) requirements/install.py
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: setup demo test e2e lint bench lock clean
+.PHONY: help demo setup test e2e lint fmt bench lock clean
 
-setup: $(VENV)/.installed
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9]*\):[^#]*## \(.*\)/  make \1	\2/p' Makefile | expand -t 14
 
-$(VENV)/.installed: requirements.txt requirements-torch.txt package-lock.json pyproject.toml
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet $(shell grep -o '^uv==[0-9.]*' requirements.txt)
-	$(BIN)/python -m pip install --quiet --compile $(if $(FEDSILO_TORCH_INDEX),--index-url $(FEDSILO_TORCH_INDEX)) -r requirements-torch.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes --compile-bytecode -r requirements.txt
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
-	npm ci --silent
-	$(BIN)/python -m compileall -q app.py fedsilo stacks workloads || true
-	touch $@
+demo: ## install what the demo needs, and run it: four hospitals train a model on this machine
+	@$(INSTALL) demo
+	@$(BIN)/fedsilo demo
 
-demo: setup
-	$(BIN)/fedsilo demo
+setup: ## install everything that the demo, the tests and the CDK app need
+	@$(INSTALL) dev
 
-test: setup lint
+test: lint ## the checks and the tests, with their coverage
 	$(BIN)/python -m pytest -n auto --dist loadfile -m "not deploy"
 
-# The CDK command line deploys and destroys a federation, against an AWS that moto plays; the packages for FedML's
-# platform learn, and its agent logs in, in an environment with what the image for it holds.
-e2e: setup tests/checkov/.venv/.installed tests/mlops/.venv/.installed
+e2e: setup ## deploy with the real CDK command line to an emulated AWS; run the packages for FedML's platform
+	@$(INSTALL) mlops checkov
 	$(BIN)/python -m pytest -n auto --dist loadfile -m deploy
 
-tests/checkov/.venv/.installed: tests/checkov/requirements.txt $(VENV)/.installed
-	$(PYTHON) -m venv tests/checkov/.venv
-	cd tests/checkov && uv pip install --quiet --no-config --python .venv/bin/python --no-deps --require-hashes -r requirements.txt
-	touch $@
-
-tests/mlops/.venv/.installed: requirements-mlops.txt requirements-torch-mlops.txt requirements-torch.txt $(VENV)/.installed
-	$(PYTHON) -m venv tests/mlops/.venv
-	tests/mlops/.venv/bin/python -m pip install --quiet --compile $(if $(FEDSILO_TORCH_INDEX),--index-url $(FEDSILO_TORCH_INDEX)) -r requirements-torch-mlops.txt
-	uv pip install --quiet --no-config --python tests/mlops/.venv/bin/python --no-deps --require-hashes --compile-bytecode -r requirements-mlops.txt
-	touch $@
-
-lint: setup
+lint: setup ## formatting, lint, types, and the layers of the packages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Side by side with FedML's own gRPC backend, which lives in an environment of its own with FedML's stock pins.
-bench: setup bench/.venv/.installed
+fmt: setup ## format the code, and mend what ruff can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## measure fedsilo beside FedML's own gRPC backend
+	@$(INSTALL) mlops
 	$(BIN)/python -m bench
 
-bench/.venv/.installed: bench/fedml_grpc/requirements.txt requirements-torch.txt $(VENV)/.installed
-	$(PYTHON) -m venv bench/.venv
-	bench/.venv/bin/python -m pip install --quiet --compile $(if $(FEDSILO_TORCH_INDEX),--index-url $(FEDSILO_TORCH_INDEX)) -r requirements-torch.txt
-	cd bench/fedml_grpc && uv pip install --quiet --python ../.venv/bin/python --no-deps --require-hashes --compile-bytecode -r requirements.txt
-	touch $@
+LOCK := uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
+	--no-emit-find-links --python-version 3.11
 
-# Resolve the pinned, hashed dependencies again after a change to pyproject.toml.
-lock: setup
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--no-emit-find-links --python-version 3.11 --all-extras --group dev pyproject.toml -o requirements.txt
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-emit-index-url \
-		--no-emit-find-links --python-version 3.11 --extra train --extra agent pyproject.toml -o requirements-train.txt
-	cd bench/fedml_grpc && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o requirements.txt
-	cd workloads/image/mlops && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header \
-		--no-emit-index-url --no-emit-find-links --python-version 3.11 pyproject.toml -o ../../../requirements-mlops.txt
-	cd tests/checkov && uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --no-config \
-		--no-emit-index-url --no-emit-find-links --python-version 3.11 requirements.in -o requirements.txt
+lock: setup ## resolve the pinned packages again, after a change of dependencies
+	$(LOCK) --all-extras --group dev pyproject.toml -o requirements/dev.txt
+	$(LOCK) -c requirements/dev.txt --extra train --extra agent pyproject.toml -o requirements/train.txt
+	$(LOCK) -c requirements/dev.txt --extra train --extra local --group editable pyproject.toml -o requirements/demo.txt
+	$(LOCK) -c requirements/dev.txt --group install -o requirements/install.txt
+	cd requirements/mlops && $(LOCK) pyproject.toml -o ../mlops.txt
+	$(LOCK) --no-config requirements/checkov.in -o requirements/checkov.txt
 	npm install --package-lock-only --omit-lockfile-registry-resolved
 
-clean:
-	rm -rf $(VENV) bench/.venv tests/checkov/.venv tests/mlops/.venv node_modules cdk.out out
+clean: ## remove everything that was installed or made here
+	rm -rf .venv .venvs node_modules cdk.out out

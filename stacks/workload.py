@@ -19,7 +19,7 @@ _ROOT = Path(__file__).parents[1]
 _MQTT = 1883
 """Where FedML's broker listens."""
 
-_STOCK_FEDML = {"TORCH": "requirements-torch-mlops.txt", "REQUIREMENTS": "requirements-mlops.txt"}
+_STOCK_FEDML = {"TORCH": "requirements/torch-mlops.txt", "REQUIREMENTS": "requirements/mlops.txt"}
 """The Dockerfile's arguments for an image with FedML's cloud half."""
 
 

@@ -1,5 +1,5 @@
 """FedML 0.9.6 as it is, over its own gRPC backend, with the same workloads: what fedsilo is measured against.
 
-It runs in an environment of its own (``make bench`` makes it in bench/.venv), because FedML's pins exclude much of what
-fedsilo uses.
+It runs in an environment of its own, .venvs/mlops, which ``make bench`` makes, because FedML's pins exclude much of
+what fedsilo uses.
 """

@@ -24,7 +24,7 @@ from typing import Any
 from bench.task import Task, parser
 
 ROOT = Path(__file__).parents[2]
-PYTHON = ROOT / "bench" / ".venv" / "bin" / "python"
+PYTHON = ROOT / ".venvs" / "mlops" / "bin" / "python"
 WARM_UP = 2
 """Rounds at the start that the median leaves out."""
 

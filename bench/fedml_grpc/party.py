@@ -1,4 +1,4 @@
-"""One process of a federation over FedML's gRPC backend: the server (rank 0) or a client. Runs in bench/.venv.
+"""One process of a federation over FedML's gRPC backend: the server (rank 0) or a client. Runs in .venvs/mlops.
 
     python -m bench.fedml_grpc.party '{"rank": 1, "task": {...}, "folder": "..."}'
 

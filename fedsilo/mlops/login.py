@@ -28,7 +28,7 @@ def main() -> None:
     script, role = SCRIPTS[kind]
     installed = importlib.util.find_spec("fedml")
     if installed is None or installed.origin is None:
-        sys.exit("FedML is not installed here; build the image with requirements-mlops.txt (docs/mlops.md)")
+        sys.exit("FedML is not installed here; build the image with requirements/mlops.txt (docs/mlops.md)")
     path = str(Path(installed.origin).parent / "computing" / "scheduler" / script)
     who = ["-t", "login", "-r", role, "-id", device, "-os", "Linux", "-v", "release"]
     sys.argv = [path, *who, "-u", key, "-k", key]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CHECKOV = ROOT / "tests" / "checkov" / ".venv" / "bin" / "checkov"
+CHECKOV = ROOT / ".venvs" / "checkov" / "bin" / "checkov"
 SPECS = (ROOT / "federation.yaml", *(ROOT / "tests" / "stacks" / f"{name}.yaml" for name in ("everything", "mlops")))
 
 CDKS_OWN = ("ClusterKubectlProvider", "CustomVpcRestrictDefaultSG", "CustomS3AutoDeleteObjects")

@@ -30,7 +30,7 @@ from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import RunningFederation, described
 
 ROOT = Path(__file__).parents[2]
-STOCK = ROOT / "tests" / "mlops" / ".venv" / "bin"
+STOCK = ROOT / ".venvs" / "mlops" / "bin"
 ENTRY = "mlops_entry.py"
 SILOS = ("cleveland", "hungary")
 ROUNDS = 3

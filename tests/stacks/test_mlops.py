@@ -76,8 +76,8 @@ def test_image_has_all_of_fedml(mlops: Synthesized) -> None:
     assets = json.loads((mlops.directory / "hosted-far-workload.assets.json").read_text())
     (image,) = assets["dockerImages"].values()
     arguments = image["source"]["dockerBuildArgs"]
-    assert arguments["TORCH"] == "requirements-torch-mlops.txt"
-    assert arguments["REQUIREMENTS"] == "requirements-mlops.txt"
+    assert arguments["TORCH"] == "requirements/torch-mlops.txt"
+    assert arguments["REQUIREMENTS"] == "requirements/mlops.txt"
 
 
 def questions(mlops: Synthesized, who: Who) -> list[Question]:
