@@ -11,8 +11,7 @@ import sys, json
 import fedsilo.training.session
 from fedsilo import fedml_shim
 from fedsilo.training.client import SiloManager
-from fedsilo.training.comm import MailCommManager
-from fedsilo.training.manager import MailManagerMixin
+from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.server import AggregatorManager, StreamingAggregator
 from fedsilo.workload.base import Aggregator, Trainer
 

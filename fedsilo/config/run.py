@@ -27,10 +27,7 @@ def new_id(federation: str) -> str:
 
 
 class Run(BaseModel):
-    """What ``run.json`` holds; written once, never changed.
-
-    A silo's rank in the run is its place in ``silos``, from 1.
-    """
+    """What ``run.json`` holds; written once, never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True)
 
@@ -79,11 +76,11 @@ class Run(BaseModel):
         """The parties of the run, the aggregator first: a party's place is its rank."""
         return [names.AGGREGATOR, *self.silos]
 
-    def rank(self, silo: str) -> int:
-        """The silo's rank. Raises ``SpecError`` where it is not in the run."""
-        if silo not in self.silos:
-            raise SpecError(f"silos: {silo} is not in run {self.id}, which has {', '.join(self.silos)}")
-        return self.silos.index(silo) + 1
+    def rank(self, party: str) -> int:
+        """The party's place in ``parties``. Raises ``SpecError`` if the party is not in the run."""
+        if party not in self.parties:
+            raise SpecError(f"silos: {party} is not in run {self.id}, which has {', '.join(self.silos)}")
+        return self.parties.index(party)
 
     @property
     def keys(self) -> RunKeys:

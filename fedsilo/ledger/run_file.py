@@ -2,7 +2,6 @@
 
 import hashlib
 
-from fedsilo import names
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import RUN_JSON_BYTES, Run
 from fedsilo.errors import AccessError, HubError, SpecError
@@ -38,8 +37,7 @@ def fetch(bucket: MailBucket, settings: Settings, run_id: str, sha256: str | Non
     run = _parse(run_id, found.body, sha256)
     if (run.id, run.federation) != (run_id, settings.federation):
         raise SpecError(f"run.json of {run_id} is of run {run.id} in federation {run.federation}")
-    if settings.party != names.AGGREGATOR:
-        run.rank(settings.party)
+    run.rank(settings.party)
     return run
 
 

@@ -126,8 +126,8 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
             self._tracker.log_metric(name, value, trained)
 
 
-class LogNotes:
-    """What is tracked, in the log too: FedML shows a run's log on its platform."""
+class LogSink:
+    """Writes what is tracked to the log, which FedML shows on its platform."""
 
     def status(self, **fields: Any) -> None:
         log.info("%s", ", ".join(f"{name}: {value}" for name, value in fields.items()))
@@ -167,7 +167,7 @@ def _take(settings: Settings) -> None:
 
 def _aggregate(args: Any, task: Workload, model: torch.nn.Module, settings: Settings, run: str, rounds: int) -> None:
     holdout = task.load_aggregator(args)
-    with Tracker(settings, run, LogNotes(), {**parameters(args, None), "rounds": rounds}) as tracker:
+    with Tracker(settings, run, LogSink(), {**parameters(args, None), "rounds": rounds}) as tracker:
         aggregator = SilosAggregator(task.aggregator(model, args), holdout, args, rounds, tracker)
         nothing: dict[int, Any] = {}
         dataset = [0, 0, None, holdout, nothing, nothing, nothing, 0]
@@ -178,7 +178,7 @@ def _train(args: Any, task: Workload, model: torch.nn.Module, settings: Settings
     data = task.load_silo(args)
     samples, train, test = (_at_any_index(own) for own in (data.num_train, data.train, data.test))
     dataset = [data.num_train, 0, None, None, samples, train, test, 0]
-    with Tracker(settings, run, LogNotes(), {**parameters(args, data.num_train), "rounds": rounds}) as args.tracker:
+    with Tracker(settings, run, LogSink(), {**parameters(args, data.num_train), "rounds": rounds}) as args.tracker:
         trainer = SiloTrainer(task.trainer(model, args), data, args, rounds)
         fedml.FedMLRunner(args, args.device, dataset, model, client_trainer=trainer).run()
 

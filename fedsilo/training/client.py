@@ -14,8 +14,7 @@ from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS
 from fedsilo.states import PartyState
-from fedsilo.training.comm import MailCommManager
-from fedsilo.training.manager import MailManagerMixin
+from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Sums, Trainer
 from fedsilo.workload.registry import SiloData

@@ -51,8 +51,8 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         self.mailbox = mailbox
         self.wake_at = 0.0
         self._ledger = ledger
-        self._parties = run.parties
-        self._rank = self._parties.index(mailbox.settings.party)
+        self._run = run
+        self._rank = run.rank(mailbox.settings.party)
         self._observers: list[Observer] = []
         self._receiving = False
         self._round = 0
@@ -70,7 +70,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             groups[MODEL] = model
         fields = {name: value for name, value in params.items() if name not in _ADDRESSING}
         with self._ledger.span("mail", params[ROUND]):
-            self.mailbox.send(self._parties[message.get_receiver_id()], kind, params[ROUND], fields, groups)
+            self.mailbox.send(self._run.parties[message.get_receiver_id()], kind, params[ROUND], fields, groups)
 
     def add_observer(self, observer: Observer) -> None:
         self._observers.append(observer)
@@ -104,7 +104,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def deliver(self, notice: Notice) -> None:
         """Open a mail and dispatch it; one that is none is dispatched as ``BAD_MAIL``."""
         sender = notice.address.sender
-        if sender not in self._parties or (self._rank == 0) == (sender == AGGREGATOR):
+        if sender not in self._run.parties or (self._rank == 0) == (sender == AGGREGATOR):
             return  # of no party to this run, or of a silo to a silo: nobody's business here
         try:
             with self._ledger.span("mail", lambda: self._round):
@@ -115,13 +115,13 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             log.warning("dropped a notice: %s", error)
             return
         except MailError as error:
-            message = Message(BAD_MAIL, self._parties.index(sender), self._rank)
+            message = Message(BAD_MAIL, self._run.rank(sender), self._rank)
             message.add_params(REASON, str(error))
         else:
             self._round = mail.round_idx
             if notice.address.receiver == EVERYONE:
                 self._newest_broadcast = mail.round_idx
-            message = Message(FEDML_TYPES[MailKind(mail.kind)], self._parties.index(sender), self._rank)
+            message = Message(FEDML_TYPES[MailKind(mail.kind)], self._run.rank(sender), self._rank)
             for name, value in mail.fields.items():
                 if name not in message.get_params():
                     message.add_params(name, value)
@@ -147,3 +147,32 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def _dispatch(self, message: Message) -> None:
         for observer in self._observers:
             observer.receive_message(message.get_type(), message)
+
+
+class MailManagerMixin:
+    """Comes before FedML's manager among the bases of a class that has ``_comm`` before its ``__init__`` is called."""
+
+    _comm: MailCommManager
+    com_manager: MailCommManager
+    register_message_receive_handler: Any
+
+    def _init_manager(self) -> None:
+        self.com_manager = self._comm
+        self.com_manager.add_observer(self)
+
+    def register_message_receive_handlers(self) -> None:
+        super().register_message_receive_handlers()  # type: ignore[misc]
+        self.register_message_receive_handler(TICK, self._handle_tick)
+        self.register_message_receive_handler(BAD_MAIL, self._handle_bad_mail)
+
+    def finish(self) -> None:
+        """Take no more mail, so that ``run`` returns."""
+        self.com_manager.stop_receive_message()
+
+    def _handle_tick(self, message: Message) -> None:
+        """Time has passed: look at deadlines."""
+        raise NotImplementedError
+
+    def _handle_bad_mail(self, message: Message) -> None:
+        """A mail of the message's sender could not be opened, for its ``REASON``."""
+        raise NotImplementedError

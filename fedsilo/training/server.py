@@ -25,8 +25,7 @@ from fedsilo.messaging.mailbox import Notice
 from fedsilo.messaging.messages import EVALUATION, MODEL, REASON, REFUSED, ROUND, STATISTICS, MailKind
 from fedsilo.states import FAILED_STATES, PartyState
 from fedsilo.text import plain
-from fedsilo.training.comm import MailCommManager
-from fedsilo.training.manager import MailManagerMixin
+from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.tracking import Tracker
 from fedsilo.training.validation import Tensors, check_parameters, finite
 from fedsilo.workload.base import BAD_SUMS_ERRORS, Aggregator, Sums, metrics_of

@@ -27,7 +27,7 @@ SUMS_BYTES = 8 * 2**20
 """What a mail may hold beside the model: header, statistics, evaluation."""
 
 
-def take(settings: Settings, run: Run, ledger: Ledger) -> None:
+def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
     """Return when the party's part is done. Raises ``FedsiloError`` with the reason where it can't be done."""
     args = arguments(settings, run)
     random.seed(run.seed)
@@ -67,7 +67,7 @@ def arguments(settings: Settings, run: Run) -> Namespace:
         merged.update(section or {})
     merged.update(registry.hyperparameters(run.workload, run.hyperparameters))
     refuse_unsupported(merged)
-    rank = 0 if settings.party == names.AGGREGATOR else run.rank(settings.party)
+    rank = run.rank(settings.party)
     merged.update(
         training_type="cross_silo",
         scenario="horizontal",

@@ -52,14 +52,14 @@ def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | 
     return {name: value for name, value in known.items() if value is not None}
 
 
-class Notes(Protocol):
-    """Where all that is tracked stands too, whatever SageMaker does: a run's ``Ledger``, or FedML's log."""
+class MetricSink(Protocol):
+    """Takes everything that is tracked, whatever SageMaker does: a run's ``Ledger``, or a log."""
 
     def status(self, **fields: Any) -> None:
-        """Something of the party's part has changed."""
+        """Take fields of the party's status that have changed."""
 
     def metric(self, name: str, value: float, step: int) -> None:
-        """A metric of the party."""
+        """Take a metric of the party."""
 
 
 class Tracker:
@@ -68,16 +68,16 @@ class Tracker:
     ``run`` is the run's id; ``experiment`` is the name to look under.
     """
 
-    def __init__(self, settings: Settings, run: str, notes: Notes, parameters: dict[str, Any]) -> None:
+    def __init__(self, settings: Settings, run: str, sink: MetricSink, parameters: dict[str, Any]) -> None:
         rank = 0 if settings.party == names.AGGREGATOR else settings.rank
         self.experiment = names.experiment(settings.federation, rank)
         self._run_name = run
-        self._notes = notes
+        self._sink = sink
         self._parameters = parameters
         self._failures = 0
         self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
         self._closing = threading.Event()
-        notes.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
+        sink.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
         self._thread = threading.Thread(target=self._record, name="tracking", daemon=True)
         self._thread.start()
 
@@ -86,7 +86,7 @@ class Tracker:
         finite (the AUC of a set with one class) are left out, as SageMaker takes none."""
         if not math.isfinite(value):
             return
-        self._notes.metric(name, value, step)
+        self._sink.metric(name, value, step)
         self._metrics.put((name, value, step, time.time()))
 
     def __enter__(self) -> "Tracker":
@@ -139,4 +139,4 @@ class Tracker:
     def _fail(self, what: str) -> None:
         self._failures += 1
         log.warning("tracking failed, the run goes on: %s", what)
-        self._notes.status(tracking_failures=self._failures)
+        self._sink.status(tracking_failures=self._failures)

@@ -33,7 +33,7 @@ def main(run_id: str) -> int:
         with ledger.span("start", 0):
             from fedsilo.training import session  # FedML and torch: seconds, and no reader of run.json needs them
         log.info("%s takes part in run %s", settings.party, run.id)
-        session.take(settings, run, ledger)
+        session.take_part(settings, run, ledger)
         state, code = PartyState.FINISHED, TrainerExit.DONE
     except StoppedError as error:
         log.error("%s", error)

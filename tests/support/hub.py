@@ -77,7 +77,7 @@ class Party(threading.Thread):
 
     def run(self) -> None:
         try:
-            session.take(*self._take)
+            session.take_part(*self._take)
         except BaseException as error:
             self.error = error
         self.ledger.close()

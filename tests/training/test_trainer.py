@@ -41,7 +41,7 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
             if error:
                 raise error
 
-        monkeypatch.setattr(session, "take", take)
+        monkeypatch.setattr(session, "take_part", take)
         return trainer.main("heart-1")
 
     for name, value in SETTINGS.to_environment().items():
