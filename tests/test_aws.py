@@ -214,7 +214,9 @@ def test_what_iam_denies_is_named_with_who_asked(guarded: tuple[str, Settings]) 
     with pytest.raises(AccessError, match=f"may not send to guarded-aggregator-data.fifo; {check}"):
         mailbox.send(AGGREGATOR, "update", 0, {}, {"model": {"w": torch.zeros(3)}})
     theirs = Mailbox(
-        Settings("guarded", "hungary", 2, emulator.ACCOUNT, "us-east-1"), "run-1", limit=2**26
+        Settings(federation="guarded", party="hungary", rank=2, hub_account=emulator.ACCOUNT, hub_region="us-east-1"),
+        "run-1",
+        limit=2**26,
     )  # cleveland's keys under hungary's name
     for groups in ({}, LARGE):
         with pytest.raises(AccessError, match=r"may not write .*/runs/run-1/hungary/outbox/aggregator/000"):

@@ -6,7 +6,6 @@ Imports next to nothing, because every probe starts a process of its own.
 import os
 import tempfile
 import time
-from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -25,9 +24,9 @@ MAX_AGE_SECONDS = {Probe.ALIVE: 900.0, Probe.READY: 180.0}
 several long polls."""
 
 
-def folder(environment: Mapping[str, str] = os.environ) -> Path:
+def folder() -> Path:
     """The folder of an agent's probe files and, with the local launcher, of its trainers: ``FEDSILO_FOLDER``."""
-    return Path(environment.get("FEDSILO_FOLDER") or Path(tempfile.gettempdir(), "fedsilo-agent"))
+    return Path(os.environ.get("FEDSILO_FOLDER") or Path(tempfile.gettempdir(), "fedsilo-agent"))
 
 
 def touch(where: Path, probe: Probe) -> None:

@@ -8,7 +8,8 @@ from fedsilo import logs, signals
 from fedsilo.agent import policy
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Launcher
-from fedsilo.agent.service import Agent, AgentSettings
+from fedsilo.agent.service import Agent
+from fedsilo.agent.settings import AgentSettings
 from fedsilo.errors import StoppedError
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ def main() -> int:
         # Nothing needs finishing: an agent may be killed at any moment.
         stopped = StoppedError("stopped; its trainers continue, and the next agent finds them")
         signals.raise_once(stopped, signal.SIGTERM)
-        log.info("the agent of %s in %s is up", settings.party.party, settings.party.federation)
-        Agent(settings, AgentHub(settings.party), _launcher(settings)).serve()
+        log.info("the agent of %s in %s is up", settings.party, settings.federation)
+        Agent(settings, AgentHub(settings), _launcher(settings)).serve()
     except StoppedError as error:
         log.info("%s", error)
     return 0

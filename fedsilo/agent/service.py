@@ -9,14 +9,11 @@ The data queue is the party's, not a run's, so runs come one after the other.
 
 import itertools
 import logging
-import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import fedsilo
@@ -24,7 +21,7 @@ from fedsilo import queue_settings, redaction
 from fedsilo.agent import health, policy
 from fedsilo.agent.hub import AgentHub, Delivery
 from fedsilo.agent.launcher import Job, Launcher
-from fedsilo.config.environment import Settings
+from fedsilo.agent.settings import AgentSettings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
 from fedsilo.ledger.writer import HEARTBEAT_SECONDS, now
@@ -49,30 +46,6 @@ RETRY_SECONDS = 60.0
 LONGEST_REASON = 2000
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class AgentSettings:
-    """Who the agent is, where its owner's policy is, what runs its trainers, and where it may write."""
-
-    party: Settings
-    policy_file: Path
-    launcher: str
-    folder: Path
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "AgentSettings":
-        """Read ``FEDSILO_POLICY_FILE``, ``FEDSILO_LAUNCHER`` and ``FEDSILO_FOLDER`` beside what ``Settings`` reads.
-
-        Raises ``SpecError`` naming what is missing or malformed.
-        """
-        party = Settings.from_environment(environment)
-        file, launcher = environment.get("FEDSILO_POLICY_FILE", ""), environment.get("FEDSILO_LAUNCHER", "")
-        if not file:
-            raise SpecError("FEDSILO_POLICY_FILE is not set; it names the file with the policy of the party's owner")
-        if launcher not in ("kubernetes", "local"):
-            raise SpecError(f"FEDSILO_LAUNCHER: {launcher!r} should be kubernetes or local")
-        return cls(party, Path(file), launcher, health.folder(environment))
 
 
 class Agent:
@@ -337,7 +310,7 @@ class Agent:
         log.info("%s %s", state, reason, extra={"run": run_id})
         status = self._hub.status(run_id) or {
             "run": run_id,
-            "party": self._settings.party.party,
+            "party": self._settings.party,
             "round": 0,
             "started": now(),
         }
@@ -363,7 +336,7 @@ class Agent:
             return
         self._hub.put_presence(
             {
-                "party": self._settings.party.party,
+                "party": self._settings.party,
                 "version": fedsilo.__version__,
                 "state": "BUSY" if self._current else "IDLE",
                 "run": self._current,

@@ -1,65 +1,83 @@
 """Who a party's process is, and where its hub is: the environment that a Job or the local launcher gives it."""
 
-import os
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from typing import Annotated, Any, Self
+
+from pydantic import BeforeValidator, ValidationError
+from pydantic_core import PydanticUseDefault
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from fedsilo import names
 from fedsilo.aws import HubAccess
 from fedsilo.errors import SpecError
 
+_PREFIX = "FEDSILO_"
 
-@dataclass(frozen=True)
-class Settings:
+
+def _matches(pattern: str) -> BeforeValidator:
+    def check(value: object) -> object:
+        if not re.fullmatch(pattern, str(value)):
+            raise ValueError(f"does not match {pattern}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _empty_is_default(value: object) -> object:
+    if value == "":
+        raise PydanticUseDefault
+    return value
+
+
+EMPTY_IS_DEFAULT = BeforeValidator(_empty_is_default)
+"""Marks a field whose variable counts as not set if it is empty."""
+
+
+class Settings(BaseSettings):
     """One party of one federation.
 
-    ``rank`` is 0 at the aggregator and a silo's place in federation.yaml, from 1. ``data`` is ``packaged``, or
-    ``s3://bucket/prefix`` for the silo's own bucket.
+    The environment holds each field as ``FEDSILO_<FIELD>``. Only ``from_environment`` reads it: the constructor takes
+    nothing but its arguments.
     """
 
-    federation: str
-    party: str
-    rank: int
-    hub_account: str
-    hub_region: str
-    data: str = "packaged"
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, use_attribute_docstrings=True)
+
+    federation: Annotated[str, _matches(names.NAME_PATTERN)]
+    party: Annotated[str, _matches(names.NAME_PATTERN)]
+    rank: Annotated[int, _matches("[0-9]{1,4}")]
+    """0 at the aggregator; a silo's place in federation.yaml, from 1."""
+    hub_account: Annotated[str, _matches("[0-9]{12}")]
+    hub_region: Annotated[str, _matches("[a-z]{2}(-[a-z]+)+-[0-9]")]
+    data: Annotated[str, _matches(r"packaged|s3://[a-z0-9.-]{3,63}/.*")] = "packaged"
+    """``packaged``, or ``s3://bucket/prefix`` for the silo's own bucket."""
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Settings":
-        """Read ``FEDSILO_<FIELD>``. Raises ``SpecError`` naming every variable that is missing or malformed."""
-        patterns = {
-            "federation": names.NAME_PATTERN,
-            "party": names.NAME_PATTERN,
-            "rank": "[0-9]{1,4}",
-            "hub_account": "[0-9]{12}",
-            "hub_region": "[a-z]{2}(-[a-z]+)+-[0-9]",
-            "data": r"packaged|s3://[a-z0-9.-]{3,63}/.*",
-        }
-        values, problems = {"data": "packaged"}, []
-        for field, pattern in patterns.items():
-            variable = f"FEDSILO_{field.upper()}"
-            value = environment.get(variable, values.get(field))
-            if value is None:
-                problems.append(f"{variable} is not set; the party's workload stack or the local launcher sets it")
-            elif not re.fullmatch(pattern, value):
-                problems.append(f"{variable}: {value!r} does not match {pattern}")
-            else:
-                values[field] = value
-        if problems:
-            raise SpecError("\n".join(problems))
-        return cls(
-            federation=values["federation"],
-            party=values["party"],
-            rank=int(values["rank"]),
-            hub_account=values["hub_account"],
-            hub_region=values["hub_region"],
-            data=values["data"],
-        )
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The constructor's arguments alone."""
+        return (init_settings,)
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The settings that this process's environment holds.
+
+        Raises:
+            SpecError: Variables are missing or malformed. The message has a line for each.
+        """
+        try:
+            return cls(**EnvSettingsSource(cls)())
+        except ValidationError as error:
+            raise SpecError("\n".join(_line(problem) for problem in error.errors())) from None
 
     def to_environment(self) -> dict[str, str]:
         """The variables that ``from_environment`` reads."""
-        return {f"FEDSILO_{field.upper()}": str(value) for field, value in asdict(self).items()}
+        return {f"{_PREFIX}{field.upper()}": str(value) for field, value in self.model_dump().items()}
 
     @property
     def role(self) -> str:
@@ -72,4 +90,14 @@ class Settings:
 
     @property
     def bucket(self) -> str:
+        """The mail bucket in the hub."""
         return names.mail_bucket(self.federation, self.hub_account, self.hub_region)
+
+
+def _line(problem: Any) -> str:
+    """One of pydantic's errors as ``FEDSILO_<FIELD>: value what is wrong``."""
+    variable = f"{_PREFIX}{problem['loc'][0].upper()}"
+    if problem["type"] == "missing":
+        return f"{variable} is not set; the party's workload stack or the local launcher sets it"
+    error = problem.get("ctx", {}).get("error") or problem["msg"].removeprefix("Input ")
+    return f"{variable}: {problem['input']!r} {error}"

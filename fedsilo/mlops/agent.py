@@ -14,13 +14,12 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
-from typing import IO
+from typing import IO, Annotated
 
 import boto3
 
 from fedsilo import aws, logs, names, signals
-from fedsilo.config.environment import Settings
+from fedsilo.config.environment import EMPTY_IS_DEFAULT, Settings
 from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.redaction import MASK
 
@@ -32,12 +31,19 @@ _KEY = re.compile(r"[\w.-]{8,256}")
 log = logging.getLogger("fedsilo.mlops.agent")  # not __name__: this module is run as a script
 
 
+class PlatformAgentSettings(Settings):
+    """What the environment of FedML's agent holds."""
+
+    mlops_secret: Annotated[str, EMPTY_IS_DEFAULT]
+    """The name of the secret in Secrets Manager that holds the API key of FedML's platform."""
+
+
 def main() -> int:
     """Run FedML's agent until it ends, which it does not by itself; returns the exit code."""
     try:
         logs.set_up()
-        settings = Settings.from_environment()
-        key = read_key(settings, os.environ)
+        settings = PlatformAgentSettings.from_environment()
+        key = read_key(settings)
     except FedsiloError as error:
         log.error("%s", error)
         return 1
@@ -49,14 +55,12 @@ def main() -> int:
     return 1
 
 
-def read_key(settings: Settings, environment: Mapping[str, str]) -> str:
+def read_key(settings: PlatformAgentSettings) -> str:
     """The API key, from Secrets Manager.
 
-    Raises ``SpecError`` where no secret is named or its value can't be a key, and else as ``aws.translate_errors``.
+    Raises ``SpecError`` where the secret's value can't be a key, and otherwise as ``aws.translate_errors``.
     """
-    name = environment.get(names.MLOPS_SECRET_VARIABLE)
-    if not name:
-        raise SpecError(f"{names.MLOPS_SECRET_VARIABLE} is not set; the party's workload stack sets it")
+    name = settings.mlops_secret
     role = names.agent_role(settings.federation, settings.party)
     with aws.translate_errors(role, f"read the secret {name}", "it is in this account and Region"):
         answer = boto3.client("secretsmanager", config=aws.config()).get_secret_value(SecretId=name)

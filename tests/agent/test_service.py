@@ -9,14 +9,15 @@ import pytest
 from fedsilo.agent import service as agents
 from fedsilo.agent.hub import Delivery
 from fedsilo.agent.launcher import Job
-from fedsilo.agent.service import Agent, AgentSettings
+from fedsilo.agent.service import Agent
+from fedsilo.agent.settings import AgentSettings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import LauncherError
 from fedsilo.messaging.control import Request
 from tests.messaging.test_control import REQUEST, RUN
 
-SETTINGS = Settings("heart", "cleveland", 1, "111111111111", "us-east-1")
+SETTINGS = Settings(federation="heart", party="cleveland", rank=1, hub_account="111111111111", hub_region="us-east-1")
 
 
 class Hub:
@@ -94,7 +95,9 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.hub, self.launcher = Hub(), Launcher()
         (folder / "policy.json").write_text("{}")
-        self._settings = AgentSettings(SETTINGS, folder / "policy.json", "local", folder)
+        self._settings = AgentSettings(
+            **SETTINGS.model_dump(), policy_file=folder / "policy.json", launcher="local", folder=folder
+        )
         self.begin()
 
     def begin(self) -> None:

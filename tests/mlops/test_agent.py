@@ -1,5 +1,6 @@
 """FedML's API key: read from Secrets Manager, given to FedML's login, and seen by nobody else."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,28 +10,37 @@ from pathlib import Path
 import boto3
 import pytest
 
-from fedsilo.config.environment import Settings
 from fedsilo.errors import HubError, SpecError
 from fedsilo.mlops import agent
 from fedsilo.names import MLOPS_SECRET_VARIABLE
 from fedsilo.redaction import MASK
 
-SETTINGS = Settings("heart", "cleveland", 1, "111111111111", "us-east-1")
 KEY = "0123456789abcdef0123456789abcdef"
 RUN = (
     "import sys; from fedsilo.mlops import agent; sys.exit(agent.run([sys.executable, '-c', sys.argv[1]], sys.argv[2]))"
 )
 
 
-def of(name: str, value: str) -> dict[str, str]:
-    """What the pod's environment holds where the secret has the value."""
+def settings(secret: str) -> agent.PlatformAgentSettings:
+    return agent.PlatformAgentSettings(
+        federation="heart",
+        party="cleveland",
+        rank=1,
+        hub_account="111111111111",
+        hub_region="us-east-1",
+        mlops_secret=secret,
+    )
+
+
+def with_secret(name: str, value: str) -> agent.PlatformAgentSettings:
+    """Create the secret. Returns the settings that name it."""
     boto3.client("secretsmanager").create_secret(Name=name, SecretString=value)
-    return {MLOPS_SECRET_VARIABLE: name}
+    return settings(name)
 
 
 @pytest.mark.usefixtures("endpoint")
 def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
-    assert agent.read_key(SETTINGS, of("heart/fedml", f"{KEY}\n")) == KEY
+    assert agent.read_key(with_secret("heart/fedml", f"{KEY}\n")) == KEY
 
 
 @pytest.mark.usefixtures("endpoint")
@@ -39,18 +49,26 @@ def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
 )
 def test_what_is_no_key_is_refused_and_not_shown(name: str, value: str) -> None:
     with pytest.raises(SpecError, match=f"secret {name}: should hold FedML's API key alone") as caught:
-        agent.read_key(SETTINGS, of(name, value))
+        agent.read_key(with_secret(name, value))
     assert value not in str(caught.value)
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_secret_that_is_missing_or_not_named_is_told() -> None:
+def test_missing_secret_is_named() -> None:
     with pytest.raises(
         HubError, match="not found: read the secret nowhere by heart-cleveland-agent; check that it is in"
     ):
-        agent.read_key(SETTINGS, {MLOPS_SECRET_VARIABLE: "nowhere"})
+        agent.read_key(settings("nowhere"))
+
+
+def test_secret_comes_from_the_environment_and_must_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in settings("heart/fedml").to_environment().items():
+        monkeypatch.setenv(name, value)
+    assert os.environ[MLOPS_SECRET_VARIABLE] == "heart/fedml"
+    assert agent.PlatformAgentSettings.from_environment() == settings("heart/fedml")
+    monkeypatch.setenv(MLOPS_SECRET_VARIABLE, "")
     with pytest.raises(SpecError, match=f"{MLOPS_SECRET_VARIABLE} is not set"):
-        agent.read_key(SETTINGS, {})
+        agent.PlatformAgentSettings.from_environment()
 
 
 def test_key_comes_as_input_and_is_masked_in_what_is_printed() -> None:

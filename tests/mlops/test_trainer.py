@@ -130,7 +130,7 @@ def test_metric_that_its_sums_do_not_determine_is_not_recorded(monkeypatch: pyte
     assert federation.tracker.metrics == {("Test:Loss", 1): 0.5}
 
 
-SETTINGS = Settings("heart", "hungary", 2, "111111111111", "us-east-1")
+SETTINGS = Settings(federation="heart", party="hungary", rank=2, hub_account="111111111111", hub_region="us-east-1")
 
 
 def sent_by_the_platform(**changed: Any) -> Namespace:

@@ -15,7 +15,7 @@ from fedsilo.states import TrainerExit
 from fedsilo.training import session, trainer
 from tests.messaging.test_control import RUN
 
-SETTINGS = Settings("heart", "cleveland", 1, "111111111111", "us-east-1")
+SETTINGS = Settings(federation="heart", party="cleveland", rank=1, hub_account="111111111111", hub_region="us-east-1")
 
 
 class Ledger:
