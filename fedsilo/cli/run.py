@@ -110,7 +110,7 @@ def list_(
 
 
 def _listed(run: "RunIndexEntry", status: "Status") -> dict[str, Any]:
-    from fedsilo.ledger.schema import utc
+    from fedsilo.ledger.lenient import utc
 
     return {
         "run": run.run,

@@ -136,7 +136,7 @@ class Reader:
         def one(party: str) -> AgentStatus:
             found = self.bucket.get(agent_key(party), STATUS_BYTES)
             return (
-                AgentStatus(party)
+                AgentStatus(party=party)
                 if found is None
                 else AgentStatus.of(party, found.body, found.modified, found.age_seconds)
             )

@@ -1,141 +1,163 @@
-"""What parties wrote into the ledger, made safe to show: every field of the type and size that a reader expects.
+"""The schemas of what parties write: ``status.json``, ``agents/<party>.json`` and the lines of ``metrics.jsonl``.
 
-A party may write anything below its own prefix. Nothing here raises for it, and no text that leaves this module holds
-a character that a terminal acts on.
+Each schema names its fields once, for those who write them and for those who read them:
+
+* Writing is strict: an unknown field, or a value of the wrong type, raises. That is a defect of fedsilo.
+* Reading is lenient, because a party may write anything below its own prefix: a field that can't be used counts as
+  missing, and nothing raises. No text that was read holds a character that a terminal acts on.
 """
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Self
 
-from fedsilo.states import TERMINAL, AgentState, PartyState
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationInfo, WrapValidator
+
+from fedsilo.ledger import lenient
+from fedsilo.ledger.lenient import KEY_LIMIT, NAME_LIMIT, count, json_object, moment, number, utc
+from fedsilo.states import TERMINAL, AgentState, LineKind, PartyState
 from fedsilo.text import plain
 
-_WRITTEN_STATES = tuple(set(PartyState) - {PartyState.REQUESTED, PartyState.UNKNOWN})
+AGENT_SILENT_SECONDS = 180.0
+"""How long an agent may write nothing before it counts as away: three of its heartbeats, which come once a minute."""
 
 LINE_TEXT_LIMIT = 300
 """Characters of an event's text that are shown."""
 
 MAX_TIME = 1e10
-"""The Unix time (in the year 2286) after which no time is believed."""
+"""The latest Unix time that is believed; in the year 2286."""
 
-MEMBERS_LIMIT = 1000
-"""Entries of a list or a mapping that are read: no run has more silos."""
+_EXPERIMENT_LIMIT = 120
 
-
-def json_object(body: str | bytes | None) -> dict[str, Any]:
-    """The JSON object in ``body``; empty where it is none."""
-    if body is None:
-        return {}
-    try:
-        value = json.loads(body, parse_constant=lambda _: None)
-    except (ValueError, RecursionError):
-        return {}
-    return fields(value)
+_READING = {"reading": True}
+"""The validation context that makes a schema lenient."""
 
 
-def fields(value: object) -> dict[str, Any]:
-    """The value if it is an object of JSON, else an empty one."""
-    return value if isinstance(value, dict) else {}
+def _read(read: Callable[[Any], Any]) -> WrapValidator:
+    """Make a field lenient: while reading, its value is ``read`` of what stands in the file."""
+
+    def validate(value: Any, strict: Callable[[Any], Any], info: ValidationInfo) -> Any:
+        return read(value) if info.context is _READING else strict(value)
+
+    return WrapValidator(validate)
 
 
-def number(value: object) -> float | None:
-    """The value if it is a number that can be shown, else None."""
-    if isinstance(value, int | float) and not isinstance(value, bool) and -1e15 < value < 1e15:
-        return float(value)
-    return None
+def _text(limit: int | None = None) -> WrapValidator:
+    return _read(lambda value: plain(value) if limit is None else plain(value, limit))
 
 
-def count(value: object) -> int | None:
-    """The value if it is a number from 0 on, as an integer, else None."""
-    found = number(value)
-    return None if found is None or found < 0 else math.floor(found)
+_PARTY_STATES = {state.value: state for state in PartyState if state is not PartyState.REQUESTED}
+_AGENT_STATES = {state.value: state for state in AgentState}
+_LINE_KINDS = {kind.value: kind for kind in LineKind}
 
 
-def moment(value: object) -> datetime | None:
-    """The time of an ISO 8601 text, UTC where it names no zone; None where it is none that can be."""
-    try:
-        time = datetime.fromisoformat(str(value)[:40])
-        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+def _party_state(value: object) -> PartyState:
+    return _PARTY_STATES.get(str(value), PartyState.UNKNOWN)
 
 
-def utc(time: datetime | None) -> str | None:
-    """The time as fedsilo stores it."""
-    if time is None:
-        return None
-    try:
-        return time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    except OverflowError:  # the first or last hours of the calendar
-        return None
+def _agent_state(value: object) -> AgentState:
+    return _AGENT_STATES.get(str(value), AgentState.UNKNOWN)
 
 
-def _names(value: object) -> tuple[str, ...]:
-    return tuple(plain(name, 40) for name in value[:MEMBERS_LIMIT]) if isinstance(value, list) else ()
+def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
+    """JSON has no NaN."""
+    return {name: value if math.isfinite(value) else None for name, value in values.items()}
 
 
-def _mapping(value: object) -> list[tuple[str, Any]]:
-    return [(plain(key, 80), item) for key, item in list(fields(value).items())[:MEMBERS_LIMIT]]
+_Moment = Annotated[datetime | None, _read(moment), PlainSerializer(utc)]
+_Count = Annotated[int | None, _read(count)]
+_Names = Annotated[tuple[str, ...], _read(lenient.names)]
+_Name = Annotated[str, _text(NAME_LIMIT)]
 
 
-@dataclass(frozen=True)
-class Status:
-    """A party's ``status.json``. ``answered``, ``present``, ``refused`` and ``metrics`` are the aggregator's."""
+class _Document(BaseModel):
+    """An object of JSON in the mail bucket."""
 
-    state: str = PartyState.REQUESTED
-    reason: str = ""
-    round: int | None = None
-    version: str = ""
-    samples: int | None = None
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    tracking_failures: int = 0
-    started: datetime | None = None
-    heartbeat: datetime | None = None
-    finished: datetime | None = None
-    silent_seconds: float | None = None
-    """How long ago the status was written, by the clock of S3; None where there is none."""
-    experiment: str = ""
-    answered: tuple[str, ...] = ()
-    present: tuple[str, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    silent_seconds: Annotated[float | None, Field(exclude=True)] = None
+    """Seconds since the object was written, by the clock of S3; None if there is no object. It is not in the object."""
 
     @classmethod
-    def of(cls, body: bytes | None, silent_seconds: float | None = None) -> "Status":
-        """The status in ``body``; None where the party has not written one."""
-        if body is None:
-            return cls()
-        raw = json_object(body)
-        numbers = [(name, number(value)) for name, value in _mapping(raw.get("metrics"))]
-        return cls(
-            state=raw["state"] if raw.get("state") in _WRITTEN_STATES else PartyState.UNKNOWN,
-            reason=plain(raw.get("reason")),
-            round=count(raw.get("round")),
-            version=plain(raw.get("version"), 40),
-            samples=count(fields(raw.get("parameters")).get("train data size")),
-            parameters={name: plain(value, 80) for name, value in _mapping(raw.get("parameters"))},
-            tracking_failures=count(raw.get("tracking_failures")) or 0,
-            started=moment(raw.get("started")),
-            heartbeat=moment(raw.get("heartbeat")),
-            finished=moment(raw.get("finished")),
-            silent_seconds=silent_seconds,
-            experiment=plain(raw.get("experiment"), 120),
-            answered=_names(raw.get("answered")),
-            present=_names(raw.get("present")),
-            refused={name: plain(reason) for name, reason in _mapping(raw.get("refused"))},
-            metrics={name: value for name, value in numbers if value is not None},
-        )
+    def _of(cls, body: bytes, **known: Any) -> Self:
+        """Read ``body`` leniently; ``known`` are fields that the reader does not take from it."""
+        wanted = cls.model_fields.keys() - known.keys()
+        raw = {"state": None} | {name: value for name, value in json_object(body).items() if name in wanted}
+        return cls.model_validate(raw, context=_READING).model_copy(update=known)
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other values of some fields. Raises ``ValidationError`` for an unknown field or a wrong type."""
+        return type(self).model_validate({name: getattr(self, name) for name in self.model_fields_set} | fields)
+
+    def dumps(self) -> str:
+        """The object as it is stored. Fields that were never set are left out."""
+        return json.dumps(self.model_dump(mode="json", exclude_unset=True), allow_nan=False)
+
+
+class Status(_Document):
+    """A party's ``status.json``: how its part in a run is going."""
+
+    run: _Name = ""
+    party: _Name = ""
+    version: _Name = ""
+    """The version of fedsilo that wrote the status."""
+    state: Annotated[PartyState, _read(_party_state)] = PartyState.REQUESTED
+    """The default stands for a party that has written no status."""
+    reason: Annotated[str, _text()] = ""
+    """Why the party is in this state, in a sentence."""
+    round: _Count = None
+    rounds: _Count = None
+    """How many rounds the run has."""
+    started: _Moment = None
+    heartbeat: _Moment = None
+    """When the status was written, by the writer's clock."""
+    finished: _Moment = None
+    experiment: Annotated[str, _text(_EXPERIMENT_LIMIT)] = ""
+    """The party's experiment in SageMaker."""
+    tracking_failures: Annotated[int, _read(lambda value: count(value) or 0)] = 0
+    """How many times SageMaker did not take what was recorded."""
+    parameters: Annotated[Mapping[str, int | float | str], _read(lenient.scalars)] = {}
+    """The parameters that the party recorded in SageMaker."""
+
+    answered: _Names = ()
+    """From the aggregator: the silos that have answered the open round."""
+    present: _Names = ()
+    """From the aggregator: the silos that the run waits for."""
+    refused: Annotated[Mapping[str, str], _read(lenient.texts)] = {}
+    """From the aggregator: why it refused a silo, by the silo's name."""
+    metrics: Annotated[Mapping[str, float], _read(lenient.numbers), PlainSerializer(_finite)] = {}
+    """From the aggregator: the newest metrics of the global model."""
+
+    sha256: Annotated[str, _text()] = ""
+    """From the agent: the digest of run.json that the request named."""
+    failure: Annotated[str, _text()] = ""
+    """From the agent: what the trainer said of its failure before it was started again."""
+
+    @classmethod
+    def of(cls, body: bytes | None, silent_seconds: float | None = None) -> Self:
+        """Read a status.
+
+        Args:
+            body: The object; None if the party has not written one.
+            silent_seconds: How long ago it was written, by the clock of S3.
+        """
+        return cls() if body is None else cls._of(body, silent_seconds=silent_seconds)
+
+    @property
+    def samples(self) -> int | None:
+        """How many samples the party trains on; None if it has not said so."""
+        return count(self.parameters.get("train data size"))
 
     @property
     def over(self) -> bool:
+        """Whether the party's part has ended."""
         return self.state in TERMINAL
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The status as commands print it with ``--json``."""
         return {
             "state": self.state,
             "reason": self.reason,
@@ -148,81 +170,48 @@ class Status:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerLine:
-    """A line of a party's ``metrics.jsonl``. Times are Unix times; a metric's step is its ``round``.
+class AgentStatus(_Document):
+    """A party's ``agents/<party>.json``: the heartbeat of its agent."""
 
-    Only a metric's ``value`` and a span's ``start`` mean anything.
-    """
-
-    party: str
-    kind: str
-    name: str
-    start: float
-    time: float
-    value: float
-    round: int | None
-    silo: str | None
-    text: str
-
-    @classmethod
-    def of(cls, party: str, body: bytes) -> "LedgerLine | None":
-        """The line, or None where it lacks what its kind must have, or can't be believed."""
-        raw = json_object(body)
-        kind, name = raw.get("kind"), plain(raw.get("name"), 80)
-        time = number(raw.get("end" if kind == "span" else "time"))
-        start = number(raw.get("start")) if kind == "span" else time
-        value = number(raw.get("value")) if kind == "metric" else 0.0
-        if kind not in ("metric", "span", "event") or time is None or start is None or value is None:
-            return None
-        if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
-            return None
-        silo = None if raw.get("silo") is None else plain(raw["silo"], 40)
-        text = plain(raw.get("text"), LINE_TEXT_LIMIT)
-        return cls(party, kind, name, start, time, value, count(raw.get("round", raw.get("step"))), silo, text)
-
-
-@dataclass(frozen=True)
-class AgentStatus:
-    """A party's ``agents/<party>.json``: what its agent last said of itself. ``seen`` is by the clock of S3."""
-
-    party: str
-    state: str = ""
-    """``IDLE`` or ``BUSY``; empty where no agent has ever been there."""
-    run: str = ""
-    queued: tuple[str, ...] = ()
-    version: str = ""
-    launcher: str = ""
-    started: datetime | None = None
-    seen: datetime | None = None
-    silent_seconds: float | None = None
+    party: _Name = ""
+    version: _Name = ""
+    state: Annotated[AgentState | None, _read(_agent_state)] = None
+    """None if the party has never had an agent."""
+    run: Annotated[str | None, _read(lambda value: plain(value, NAME_LIMIT) or None)] = None
+    """The run whose trainer the agent looks after."""
+    queued: _Names = ()
+    """The runs that wait for their turn, the next one first."""
+    aborting: _Names = ()
+    """The runs whose trainers are being ended for the operator."""
+    seen: _Moment = None
+    """When the agent wrote this: by its own clock in the object, by the clock of S3 where a reader shows it."""
+    started: _Moment = None
+    """When the agent's process started."""
+    launcher: _Name = ""
 
     @classmethod
-    def of(cls, party: str, body: bytes, seen: datetime, silent_seconds: float) -> "AgentStatus":
-        raw = json_object(body)
-        return cls(
-            party=party,
-            state=raw["state"] if raw.get("state") in ("IDLE", "BUSY") else AgentState.UNKNOWN,
-            run=plain(raw.get("run"), 40),
-            queued=_names(raw.get("queued")),
-            version=plain(raw.get("version"), 40),
-            launcher=plain(raw.get("launcher"), 40),
-            started=moment(raw.get("started")),
-            seen=seen,
-            silent_seconds=silent_seconds,
-        )
+    def of(cls, party: str, body: bytes, seen: datetime, silent_seconds: float) -> Self:
+        """Read the heartbeat of the agent of ``party``.
+
+        Args:
+            party: The party below whose key the object is.
+            body: The object.
+            seen: When it was written, by the clock of S3.
+            silent_seconds: How long ago that was.
+        """
+        return cls._of(body, party=party, seen=seen, silent_seconds=silent_seconds)
 
     @property
     def silent(self) -> bool:
-        """Whether the agent has missed three of the words that it gives once a minute."""
+        """Whether the agent has missed three heartbeats, or was never there."""
         return self.silent_seconds is None or self.silent_seconds > AGENT_SILENT_SECONDS
 
     def to_json(self) -> dict[str, Any]:
-        """As ``--json`` prints it."""
+        """The heartbeat as commands print it with ``--json``."""
         return {
             "party": self.party,
-            "state": self.state or None,
-            "run": self.run or None,
+            "state": self.state,
+            "run": self.run,
             "queued": list(self.queued),
             "version": self.version or None,
             "launcher": self.launcher or None,
@@ -233,5 +222,53 @@ class AgentStatus:
         }
 
 
-AGENT_SILENT_SECONDS = 180.0
-"""How long an agent may say nothing before it counts as away; it says something once a minute."""
+@dataclass(frozen=True, slots=True)
+class LedgerLine:
+    """A line of a party's ``metrics.jsonl``: a metric, a span of time or an event. All times are Unix times.
+
+    It is no pydantic model, because a report reads a million of them.
+    """
+
+    party: str
+    kind: LineKind
+    name: str
+    """A metric's name, as ``Test:AUC``; else a word of ``Span`` or ``Event``."""
+    start: float
+    """When a span began; of other kinds the same as ``time``."""
+    time: float
+    """When the metric was recorded, the span ended, or the event happened."""
+    value: float = 0.0
+    """A metric's value."""
+    round: int | None = None
+    """The round; of a silo's metric the epoch."""
+    silo: str | None = None
+    """The silo of which the aggregator recorded the metric; None for a metric of the writer."""
+    text: str = ""
+    """What an event tells an operator."""
+
+    @classmethod
+    def of(cls, party: str, body: bytes) -> "LedgerLine | None":
+        """Read a line leniently; None if it lacks what its kind must have, or can't be true."""
+        raw = json_object(body)
+        kind, name = _LINE_KINDS.get(str(raw.get("kind"))), plain(raw.get("name"), KEY_LIMIT)
+        time = number(raw.get("end" if kind is LineKind.SPAN else "time"))
+        start = number(raw.get("start")) if kind is LineKind.SPAN else time
+        value = number(raw.get("value")) if kind is LineKind.METRIC else 0.0
+        if kind is None or time is None or start is None or value is None:
+            return None
+        if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
+            return None
+        silo = None if raw.get("silo") is None else plain(raw["silo"], NAME_LIMIT)
+        text = plain(raw.get("text"), LINE_TEXT_LIMIT)
+        return cls(party, kind, name, start, time, value, count(raw.get("round", raw.get("step"))), silo, text)
+
+    def dumps(self) -> str:
+        """The line as it is stored, without its end. Raises ``ValueError`` for a value that is not finite."""
+        line: dict[str, Any] = {"time": round(self.time, 4), "kind": self.kind, "name": self.name}
+        if self.kind is LineKind.METRIC:
+            line |= {"value": self.value, "step": self.round} | ({"silo": self.silo} if self.silo else {})
+        elif self.kind is LineKind.SPAN:
+            line |= {"start": round(self.start, 4), "end": round(self.time, 4), "round": self.round}
+        else:
+            line |= {"round": self.round, "text": self.text}
+        return json.dumps(line, allow_nan=False)

@@ -1,10 +1,9 @@
-"""A party's part of a run's ledger: ``status.json`` and ``metrics.jsonl`` in the mail bucket.
+"""Writes a party's part of a run's ledger: ``status.json`` and ``metrics.jsonl`` in the mail bucket.
 
-Lines are kept in memory and written by a thread, at most once every ``INTERVAL_SECONDS``, so that learning never waits
-for the ledger. A ledger that can't be written is a warning, not the end of the run.
+Lines are kept in memory, and a thread writes them, at most once every ``INTERVAL_SECONDS``, so that training never
+waits for the ledger. If the ledger can't be written, a warning is logged and the run goes on.
 """
 
-import json
 import logging
 import threading
 import time
@@ -17,89 +16,116 @@ import fedsilo
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
+from fedsilo.ledger.lenient import utc
 from fedsilo.ledger.objects import MailBucket
-from fedsilo.states import TERMINAL
+from fedsilo.ledger.schema import LedgerLine, Status
+from fedsilo.states import TERMINAL, LineKind, PartyState
 
 INTERVAL_SECONDS = 1.0
+"""The shortest time between two writes."""
+
 HEARTBEAT_SECONDS = 15.0
 """An idle party still writes its status this often, so that a reader can tell waiting from dead."""
+
+CLOSE_SECONDS = 60.0
+"""How long the end of a party's part may wait until the ledger is written."""
 
 log = logging.getLogger(__name__)
 
 
 def now() -> str:
-    """The time in UTC, to the millisecond, as the ledger stores it."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time as the ledger stores it."""
+    return str(utc(datetime.now(UTC)))
 
 
 class Ledger:
-    """Collects lines and status and writes them below the party's prefix.
+    """Collects lines and the status, and writes them below the party's prefix.
 
-    A party that is started again goes on with the lines it had written before.
+    A party that is started again continues after the lines that it wrote before.
     """
 
     def __init__(self, settings: Settings, run: Run) -> None:
+        """Read the earlier lines and start the thread that writes.
+
+        Raises:
+            AccessError: AWS denies the read of the earlier lines.
+            HubError: AWS does not answer.
+        """
         self._bucket = MailBucket.of(settings, settings.role)
+        self._party = settings.party
         self._status_key = run.keys.status(settings.party)
         self._metrics_key = run.keys.metrics(settings.party)
         self._lock = threading.Lock()
         self._lines: list[str] = self._earlier_lines()
-        self._status: dict[str, Any] = {
-            "run": run.id,
-            "party": settings.party,
-            "version": fedsilo.__version__,
-            "state": "STARTING",
-            "reason": "",
-            "round": 0,
-            "rounds": run.rounds,
-            "started": now(),
-        }
-        self._changed = {"status", "metrics"}
+        self._status = Status(
+            run=run.id,
+            party=settings.party,
+            version=fedsilo.__version__,
+            state=PartyState.STARTING,
+            reason="",
+            round=0,
+            rounds=run.rounds,
+            started=datetime.now(UTC),
+        )
+        self._lines_changed = True
         self._wake, self._closing = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._write_on, name="ledger", daemon=True)
         self._thread.start()
 
     def status(self, **fields: Any) -> None:
-        """Change fields of the status: ``state``, ``round``, ``reason`` and what else a reader may want to know."""
-        known = json.loads(json.dumps(fields, default=str), parse_constant=lambda _: None)  # JSON has no NaN
+        """Change fields of the status. Raises pydantic's ``ValidationError`` for what ``Status`` does not allow."""
         with self._lock:
-            self._status.update(known)
-            self._changed.add("status")
+            self._status = self._status.changed(**fields)
         self._wake.set()
 
     def metric(self, name: str, value: float, step: int, silo: str | None = None) -> None:
-        """A metric of this party, or with ``silo`` the aggregator's metric of that silo."""
-        self._append({"kind": "metric", "name": name, "value": value, "step": step} | ({"silo": silo} if silo else {}))
+        """Record a metric of this party.
+
+        Args:
+            name: The metric's name, as ``Test:AUC``.
+            value: Its value. Raises ``ValueError`` if it is not finite.
+            step: The epoch at a silo, the round at the aggregator.
+            silo: The silo, if the aggregator records a metric of one.
+        """
+        now = time.time()
+        self._append(LedgerLine(self._party, LineKind.METRIC, name, now, now, float(value), step, silo))
 
     def event(self, name: str, round_idx: int, text: str) -> None:
-        """Something an operator wants to know; logged too."""
+        """Record and log something that an operator wants to know."""
         log.info("round %d: %s: %s", round_idx, name, text)
-        self._append({"kind": "event", "name": name, "round": round_idx, "text": text})
+        now = time.time()
+        self._append(LedgerLine(self._party, LineKind.EVENT, name, now, now, round=round_idx, text=text))
 
     @contextmanager
     def span(self, name: str, round_idx: int | Callable[[], int]) -> Iterator[None]:
-        """Record how long the block took: start, train, wait, mail, aggregate or evaluate."""
+        """Record how long the block took.
+
+        Args:
+            name: A word of ``Span``.
+            round_idx: The round, or a function that tells it when the block ends.
+        """
         start = time.time()
         try:
             yield
         finally:
             closed = round_idx() if callable(round_idx) else round_idx
-            self._append(
-                {"kind": "span", "name": name, "start": round(start, 4), "end": round(time.time(), 4), "round": closed}
-            )
+            self._append(LedgerLine(self._party, LineKind.SPAN, name, start, time.time(), round=closed))
 
     def close(self, **fields: Any) -> None:
-        """Write what is left, with the last ``fields`` of the status, and when the part ended if it has."""
-        self.status(**fields, **({"finished": now()} if fields.get("state") in TERMINAL else {}))
+        """Change fields of the status for the last time, and write what is left.
+
+        A terminal state also sets ``finished``.
+        """
+        self.status(**fields, **({"finished": datetime.now(UTC)} if fields.get("state") in TERMINAL else {}))
         self._closing.set()
         self._wake.set()
-        self._thread.join(timeout=60)
+        self._thread.join(timeout=CLOSE_SECONDS)
 
-    def _append(self, line: dict[str, Any]) -> None:
-        text = json.dumps({"time": round(time.time(), 4)} | line, allow_nan=False, default=str)
+    def _append(self, line: LedgerLine) -> None:
+        text = line.dumps()
         with self._lock:
             self._lines.append(text)
-            self._changed.add("metrics")
+            self._lines_changed = True
         self._wake.set()
 
     def _earlier_lines(self) -> list[str]:
@@ -114,20 +140,20 @@ class Ledger:
             self._write()
             if closing:
                 return
-            # Long ledgers are written less often: each writing sends all of it.
+            # A write sends all lines, so a long ledger is written less often.
             self._closing.wait(INTERVAL_SECONDS * (1 + sum(map(len, self._lines)) // 2**20))
 
     def _write(self) -> None:
         with self._lock:
-            self._status["heartbeat"] = now()
-            bodies = {self._status_key: json.dumps(self._status)}
-            if "metrics" in self._changed:
+            self._status = self._status.changed(heartbeat=datetime.now(UTC))
+            bodies = {self._status_key: self._status.dumps()}
+            if self._lines_changed:
                 bodies[self._metrics_key] = "".join(f"{line}\n" for line in self._lines)
-            self._changed.clear()
+            self._lines_changed = False
         for key, body in bodies.items():
             try:
                 self._bucket.put(key, body.encode())
             except FedsiloError as error:
                 log.warning("the ledger could not write %s: %s", key, error)
                 with self._lock:
-                    self._changed.add("metrics")
+                    self._lines_changed = True

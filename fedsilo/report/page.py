@@ -14,7 +14,8 @@ from itertools import groupby
 from typing import Any
 
 from fedsilo import __version__
-from fedsilo.ledger.schema import MAX_TIME, LedgerLine, Status, count, fields, moment, number
+from fedsilo.ledger.lenient import count, fields, moment, number
+from fedsilo.ledger.schema import MAX_TIME, LedgerLine, Status
 from fedsilo.names import AGGREGATOR
 from fedsilo.report import charts
 from fedsilo.report.charts import Html, Mark, Span, el, join
@@ -96,7 +97,8 @@ class _Story:
         self.run_id = str(record.run.get("run") or "Unknown run")
         named = record.run.get("silos")
         parties = [AGGREGATOR, *map(str, named if isinstance(named, list) else []), *record.statuses, *record.lines]
-        self.statuses = {party: record.statuses.get(party, Status(state="")) for party in dict.fromkeys(parties)}
+        self.statuses = {party: record.statuses.get(party, Status()) for party in dict.fromkeys(parties)}
+        self.written = set(record.statuses)
         self.silos = [party for party in self.statuses if party != AGGREGATOR]
         self.created = _seconds(moment(record.run.get("created")))
         lines = sorted((line for lines in record.lines.values() for line in lines), key=lambda x: x.time)
@@ -124,7 +126,7 @@ class _Story:
 
     def state(self, party: str) -> str:
         """The party's own last word on its state; empty where there is none."""
-        return self.statuses[party].state
+        return self.statuses[party].state if party in self.written else ""
 
     def of(self, kind: str, party: str) -> list[LedgerLine]:
         """The party's lines of a kind."""
@@ -175,7 +177,7 @@ class _Story:
         """What went wrong, and with which parties."""
         found: dict[str, list[str]] = {}
         for party, status in self.statuses.items():
-            state, reason = status.state, status.reason
+            state, reason = self.state(party), status.reason
             said = f"{state.capitalize() or 'No state'}: {reason or 'no reason given'}"
             if party in self.lost:
                 heard = self.heard(party)
@@ -215,7 +217,9 @@ def _table(caption: str, heads: Iterable[str], rows: Iterable[Iterable[object]])
 def _header(story: _Story) -> Html:
     """What came of the run, the reason first, and six numbers."""
     status, planned = story.statuses[AGGREGATOR], count(story.run.get("rounds"))
-    unknown = "" if story.over else "the run has not ended" if status.state else "the aggregator has no status"
+    unknown = (
+        "" if story.over else "the run has not ended" if story.state(AGGREGATOR) else "the aggregator has no status"
+    )
     reason = clip(status.reason, MAX_LEAD).rstrip(".")
     rounds = f"{story.done} rounds" if planned is None else f"{story.done} of {planned} rounds"
     part, silos = "finished" if story.over else "taking part", len(story.silos)
