@@ -7,15 +7,14 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedsilo import names
-from fedsilo.keys import RUN_PATTERN, MailAddress, RunKeys
+from fedsilo.keys import MailAddress, RunKeys
+from tests.support.strategies import NAMES, RUN_IDS
 
-NAMES = st.from_regex(names.NAME_PATTERN, fullmatch=True, alphabet=st.characters(codec="ascii"))
-RUNS = st.from_regex(RUN_PATTERN, fullmatch=True, alphabet=st.characters(codec="ascii"))
 KEY = "runs/run-1/cleveland/outbox/aggregator/000007-update.safetensors"
 
 
 @given(
-    run=RUNS, sender=NAMES, receiver=NAMES, seq=st.integers(0, 999_999), kind=st.from_regex("[a-z]+", fullmatch=True)
+    run=RUN_IDS, sender=NAMES, receiver=NAMES, seq=st.integers(0, 999_999), kind=st.from_regex("[a-z]+", fullmatch=True)
 )
 def test_a_mails_key_says_what_it_was_made_of(run: str, sender: str, receiver: str, seq: int, kind: str) -> None:
     key = RunKeys(run).mail(sender, receiver, seq, kind)
@@ -23,7 +22,7 @@ def test_a_mails_key_says_what_it_was_made_of(run: str, sender: str, receiver: s
     assert key.startswith(RunKeys(run).party(sender)), "below the only prefix where the sender may write"
 
 
-@given(run=RUNS, round_idx=st.integers(0, 100_000))
+@given(run=RUN_IDS, round_idx=st.integers(0, 100_000))
 def test_a_broadcasts_key_says_its_round(run: str, round_idx: int) -> None:
     address = MailAddress.parse(RunKeys(run).broadcast(round_idx))
     assert address == MailAddress(run, "aggregator", "all", round_idx)

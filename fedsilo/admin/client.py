@@ -7,8 +7,7 @@ import hashlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from fedsilo import aws, names
 from fedsilo.config.federation import Federation
@@ -18,6 +17,7 @@ from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.messaging.control import Request, send
 from fedsilo.messaging.queues import QueueUrls
+from fedsilo.states import RequestAction
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -66,7 +66,7 @@ class Hub:
         queues = self.queues(run.parties)
         there, run_json = self.reader.put_run(run)
         try:
-            self.request("start", run.id, run_json, queues)
+            self.request(RequestAction.START, run.id, run_json, queues)
         except (FedsiloError, KeyboardInterrupt) as error:
             raise HubError(
                 f"run {run.id} is begun, and perhaps not every agent was asked: {str(error) or 'interrupted'}; "
@@ -74,11 +74,9 @@ class Hub:
             ) from error
         return there
 
-    def request(self, action: Literal["start", "abort"], run: str, run_json: bytes, queues: dict[str, str]) -> None:
+    def request(self, action: RequestAction, run: str, run_json: bytes, queues: dict[str, str]) -> None:
         """Ask the agents of the parties to start or abort their part of the run."""
-        request = Request(
-            action=action, run=run, sha256=hashlib.sha256(run_json).hexdigest(), requested=datetime.now(UTC)
-        )
+        request = Request(action=action, run=run, sha256=hashlib.sha256(run_json).hexdigest())
 
         def ask(party: str) -> None:
             with self.access.translate_errors(f"send to {names.control_queue(self.federation.name, party)}"):

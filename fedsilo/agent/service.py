@@ -26,7 +26,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
 from fedsilo.ledger.writer import HEARTBEAT_SECONDS, now
 from fedsilo.messaging.control import Request
-from fedsilo.states import TERMINAL, PartyState
+from fedsilo.states import TERMINAL, PartyState, RequestAction
 
 PRESENCE_SECONDS = 60.0
 """How often an agent says that it is there. A put a minute is 44,000 a month: about 0.22 USD a party in S3 requests."""
@@ -140,7 +140,7 @@ class Agent:
         about = {"run": request.run}
         try:
             log.info("%s is requested", request.action, extra=about)
-            if request.action == "start":
+            if request.action == RequestAction.START:
                 self._accept(request)
             elif not self._abort(request, delivery):
                 return

@@ -9,6 +9,7 @@ from fedsilo.cli import options
 from fedsilo.cli.options import AsJson, Party, RunId, SpecFile
 from fedsilo.config.defaults import DEADLINE_SECONDS, ROUNDS
 from fedsilo.errors import HubError, NotFoundError, RunError, UsageError
+from fedsilo.states import RequestAction
 from fedsilo.text import plain, score
 
 if TYPE_CHECKING:
@@ -270,7 +271,7 @@ def abort(
     if all(status.over for status in before.statuses.values()):
         out.print(f"{run.id} is over: {before.state}; nothing to abort")
         return
-    hub.request("abort", run.id, run_json, hub.queues(parties))
+    hub.request(RequestAction.ABORT, run.id, run_json, hub.queues(parties))
     out.print(f"{run.id}: asked to abort: {', '.join(parties)}", soft_wrap=True)
     deadline = time.monotonic() + ABORT_SECONDS
     ended: set[str] = set()

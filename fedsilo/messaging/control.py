@@ -1,34 +1,40 @@
-"""Control messages: what the operator asks of a party's agent. Both ends of the wire, and nothing else.
+"""Run requests: what the operator asks of a party's agent. Both sides use this module.
 
-A request is one SQS message in the party's control queue. Its message group is the run, so that an abort never
-overtakes the start of the same run, and one run's requests never wait for another's. Its deduplication id is made of
-what it asks, so that a request sent twice within five minutes is delivered once.
+A request is one SQS message in the party's control queue. Its message group is the run: SQS keeps the order of a
+run's requests, and the requests of one run never wait for those of another. Its deduplication id is made of the
+request's content, so a request that is sent twice within five minutes is delivered once.
 """
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedsilo.errors import SpecError
 from fedsilo.keys import RUN_PATTERN
+from fedsilo.states import RequestAction
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 
 class Request(BaseModel):
-    """A run request. ``sha256`` is the digest of ``run.json``'s bytes in hexadecimal; ``requested`` is in UTC."""
+    """A run request."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    action: Literal["start", "abort"]
+    action: RequestAction
     run: Annotated[str, Field(pattern=f"^{RUN_PATTERN}$")]
+    """The run's id."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    requested: AwareDatetime
+    """The SHA-256 of the bytes of the run's ``run.json``, in hexadecimal."""
 
     @classmethod
     def parse(cls, text: str) -> "Request":
-        """Read a message's body. Raises ``SpecError`` with every problem; it repeats no value of the message."""
+        """Read a message's body.
+
+        Raises:
+            SpecError: The body is not a request. The message names every problem and repeats no value of the body.
+        """
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

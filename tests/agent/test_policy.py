@@ -12,7 +12,7 @@ from fedsilo.agent import policy
 from fedsilo.config.federation import Policy
 from fedsilo.config.run import Run
 from fedsilo.errors import SpecError
-from tests.messaging.test_control import RUN
+from tests.support.strategies import RUN
 
 NOON = datetime(2026, 11, 22, 12, 30, tzinfo=UTC)
 

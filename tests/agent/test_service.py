@@ -15,7 +15,7 @@ from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import LauncherError
 from fedsilo.messaging.control import Request
-from tests.messaging.test_control import REQUEST, RUN
+from tests.support.strategies import REQUEST, RUN
 
 SETTINGS = Settings(federation="heart", party="cleveland", rank=1, hub_account="111111111111", hub_region="us-east-1")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from fedsilo.config.run import Run, majority, new_id
 from fedsilo.errors import SpecError
 from fedsilo.keys import RunKeys
-from tests.test_names import NAMES
+from tests.support.strategies import NAMES
 
 VALUES: dict[str, Any] = {
     "run": "heart-20261122-081500-3f",

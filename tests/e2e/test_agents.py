@@ -101,7 +101,7 @@ class Agents:
 
     def ask(self, action: str, run: Run, *parties: str, sha256: str | None = None) -> None:
         digest = hashlib.sha256(run.model_dump_json().encode()).hexdigest()
-        values = {"action": action, "run": run.id, "sha256": sha256 or digest, "requested": datetime.now(UTC)}
+        values = {"action": action, "run": run.id, "sha256": sha256 or digest}
         for party in parties or PARTIES:
             control.send(self.sqs, self.queue(names.control_queue, party), control.Request.model_validate(values))
 
@@ -385,7 +385,7 @@ def test_requests_that_make_no_sense_are_answered_or_dropped(agents: Agents) -> 
     agents.until_idle()
     body = agents.status(twice, silo)
     digest = hashlib.sha256(twice.model_dump_json().encode()).hexdigest()
-    again = {"action": "start", "run": twice.id, "sha256": digest, "requested": "2026-11-22T00:00:00Z"}
+    again = {"action": "start", "run": twice.id, "sha256": digest}
     agents.say(silo, json.dumps(again))
     agents.until(lambda: "asked for before" in agents.said(silo)[-1]["message"], "the agent to have read it")
     agents.until_idle()

@@ -13,7 +13,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, SpecError, StoppedError
 from fedsilo.states import TrainerExit
 from fedsilo.training import session, trainer
-from tests.messaging.test_control import RUN
+from tests.support.strategies import RUN
 
 SETTINGS = Settings(federation="heart", party="cleveland", rank=1, hub_account="111111111111", hub_region="us-east-1")
 
