@@ -177,7 +177,7 @@ def planned(
     known = [silo.name for silo in federation.silos]
     try:
         return run.plan(
-            federation.name, workload, members(silos, known), chosen=pairs(chosen), run_id=run_id or None, **choices
+            federation.name, workload, members(silos, known), overrides=pairs(chosen), run_id=run_id or None, **choices
         )
     except SpecError as error:
         raise UsageError(str(error)) from error

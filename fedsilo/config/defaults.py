@@ -1,10 +1,13 @@
-"""What a run gets that its operator does not choose: the same for ``run start`` and the demo."""
+"""What a run gets unless its operator chooses otherwise, in ``run start`` and in the demo.
+
+This module imports nothing, because the command line shows these values in its help and must start fast.
+"""
 
 ROUNDS = 50
-"""A federation of small models has long stopped to improve by then."""
+"""Models as small as the examples' stop improving well before this."""
 
 DEADLINE_SECONDS = 120.0
-"""How long a round stays open: far longer than the examples take, and what a silo that died costs the others, once."""
+"""How long a round stays open. The examples take far less; a silo that has died delays the others once by this time."""
 
 JOIN_SECONDS = 600.0
-"""How long silos may take to come up: a cluster that had scaled to zero gets a node and pulls an image of gigabytes."""
+"""How long silos may take to start. A cluster that had scaled to zero needs a node and an image of several GB."""

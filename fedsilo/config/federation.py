@@ -14,6 +14,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from fedsilo import names
+from fedsilo.config.run import MAX_ROUNDS
 from fedsilo.errors import SpecError
 from fedsilo.workload import registry as workload
 
@@ -143,7 +144,7 @@ class Policy(_Model):
     """Bounds by name of the hyperparameter. A workload that has no such one is not bound by it; where none of the
     allowed ones has it, the name is a mistake: it is not valid here, and with an image of other workloads every run is
     refused. Default: none; a workload checks its own types."""
-    max_rounds: int = Field(default=1000, ge=1, le=100_000)
+    max_rounds: int = Field(default=1000, ge=1, le=MAX_ROUNDS)
     """Rounds. Default 1000: far above what the examples need, and an end to a run nobody watches."""
     max_hours: float = Field(default=24, gt=0, le=24 * 28)
     """Hours a run may take, also the deadline of the trainer's Job. Default 24: a day of compute at most is lost."""

@@ -12,38 +12,43 @@ from fedsilo import names
 from fedsilo.config.defaults import DEADLINE_SECONDS, JOIN_SECONDS, ROUNDS
 from fedsilo.errors import SpecError
 from fedsilo.keys import RUN_PATTERN, RunKeys
-from fedsilo.workload import registry as workload
+from fedsilo.workload import registry
 
 RUN_JSON_BYTES = 2**20
+"""The largest ``run.json`` that is read."""
 
-WORKLOAD_PATTERN = "[a-z][a-z0-9_]{0,39}"
+MAX_ROUNDS = 100_000
+"""The most rounds that a run may have."""
+
+_WEEK_SECONDS = 7 * 24 * 3600
 
 Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 
 
 def new_id(federation: str) -> str:
-    """An id that sorts by time: ``heart-20261122-081500-3f``, in UTC."""
+    """An id for a run that starts now, such as ``heart-20261122-081500-3f``. Ids sort by their time, which is UTC."""
     return f"{federation}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(1)}"
 
 
 class Run(BaseModel):
-    """What ``run.json`` holds; written once, never changed."""
+    """What ``run.json`` holds. It is written once and never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_by_name=True, serialize_by_alias=True)
 
     id: Annotated[str, Field(pattern=f"^{RUN_PATTERN}$", alias="run")]
     federation: Name
-    workload: Annotated[str, Field(pattern=f"^{WORKLOAD_PATTERN}$")]
+    workload: Annotated[str, Field(pattern=f"^{registry.NAME_PATTERN}$")]
     silos: Annotated[list[Name], Field(min_length=1, max_length=1000)]
-    rounds: Annotated[int, Field(ge=1, le=100_000)]
+    rounds: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
     hyperparameters: dict[str, bool | int | FiniteFloat | str]
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     quorum: Annotated[int, Field(ge=1)]
-    """How many silos must have answered for a round to close at its deadline."""
-    deadline_seconds: Annotated[FiniteFloat, Field(gt=0, le=7 * 86400)]
-    """How long a round may stay open. A silo that misses it is waited for again once it is back."""
-    join_seconds: Annotated[FiniteFloat, Field(gt=0, le=7 * 86400)]
-    """How long the aggregator waits for silos before round 0, and a silo for the aggregator at any time."""
+    """How many silos must have answered before a round may close at its deadline."""
+    deadline_seconds: Annotated[FiniteFloat, Field(gt=0, le=_WEEK_SECONDS)]
+    """How long a round may stay open. A silo that misses the deadline takes part again once it is back."""
+    join_seconds: Annotated[FiniteFloat, Field(gt=0, le=_WEEK_SECONDS)]
+    """How long the aggregator waits for silos before round 0, and how long a silo waits for the aggregator at any
+    time."""
     created: AwareDatetime
 
     @model_validator(mode="after")
@@ -53,23 +58,35 @@ class Run(BaseModel):
         if len(set(self.silos)) < len(self.silos):
             raise ValueError("silos: a silo is named twice")
         if names.AGGREGATOR in self.silos or names.EVERYONE in self.silos:
-            raise ValueError(f"silos: {names.AGGREGATOR} and {names.EVERYONE} are no silos")
+            raise ValueError(f"silos: {names.AGGREGATOR} and {names.EVERYONE} are reserved names")
         return self
 
     @classmethod
     def parse(cls, text: str | bytes) -> "Run":
-        """Read ``run.json``. Raises ``SpecError`` with a line for every problem."""
+        """Read the text of ``run.json``.
+
+        Raises:
+            SpecError: The text is not a valid run. The message has a line for each problem.
+        """
         return cls.checked(_json_object(text))
 
     @classmethod
     def checked(cls, values: dict[str, Any]) -> "Run":
-        """Make a run of ``values``. Raises ``SpecError`` with a line for every problem, hyperparameters included."""
+        """Make a run of ``values``, and check its hyperparameters against its workload.
+
+        Raises:
+            SpecError: The values are not a valid run. The message has a line for each problem.
+        """
+        run = cls._validated(values)
+        registry.hyperparameters(run.workload, run.hyperparameters)
+        return run
+
+    @classmethod
+    def _validated(cls, values: dict[str, Any]) -> "Run":
         try:
-            run = cls.model_validate(values)
+            return cls.model_validate(values)
         except ValidationError as error:
             raise SpecError("\n".join(_line(problem) for problem in error.errors())) from error
-        workload.hyperparameters(run.workload, run.hyperparameters)
-        return run
 
     @property
     def parties(self) -> list[str]:
@@ -84,33 +101,49 @@ class Run(BaseModel):
 
     @property
     def keys(self) -> RunKeys:
+        """Where the run's objects are in the mail bucket."""
         return RunKeys(self.id)
 
 
 def plan(
     federation: str,
-    task: str,
+    workload: str,
     silos: Sequence[str],
     *,
-    chosen: Mapping[str, str],
+    overrides: Mapping[str, str],
     rounds: int = ROUNDS,
     seed: int = 0,
     quorum: int | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
     run_id: str | None = None,
 ) -> Run:
-    """A run of the workload ``task`` from now, with ``chosen`` hyperparameters and the others' defaults.
+    """A run that is created now.
 
-    Raises ``SpecError`` with a line for every problem.
+    Args:
+        federation: The federation's name.
+        workload: The name of the workload.
+        silos: The silos that take part.
+        overrides: Hyperparameters that differ from the workload's defaults.
+        rounds: Rounds to train.
+        seed: Seed of everything random.
+        quorum: Silos that must answer a round; by default more than half.
+        deadline_seconds: How long a round may stay open.
+        run_id: The run's id; by default a new one.
+
+    Returns:
+        The run, with a value for each hyperparameter of the workload.
+
+    Raises:
+        SpecError: The arguments do not make a valid run. The message has a line for each problem.
     """
-    return Run.checked(
+    return Run._validated(
         {
             "run": run_id or new_id(federation),
             "federation": federation,
-            "workload": task,
+            "workload": workload,
             "silos": list(silos),
             "rounds": rounds,
-            "hyperparameters": workload.hyperparameters(task, chosen),
+            "hyperparameters": registry.hyperparameters(workload, overrides),
             "seed": seed,
             "quorum": majority(len(silos)) if quorum is None else quorum,
             "deadline_seconds": deadline_seconds,

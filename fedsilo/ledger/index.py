@@ -4,11 +4,12 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from fedsilo.config.run import WORKLOAD_PATTERN, Run
+from fedsilo.config.run import Run
 from fedsilo.keys import INDEX, RUN_PATTERN
+from fedsilo.workload import registry
 
 _KEY = re.compile(
-    rf"{INDEX}(?P<left>[0-9]{{13}})/(?P<run>{RUN_PATTERN})/(?P<workload>{WORKLOAD_PATTERN})/"
+    rf"{INDEX}(?P<left>[0-9]{{13}})/(?P<run>{RUN_PATTERN})/(?P<workload>{registry.NAME_PATTERN})/"
     r"(?P<silos>[0-9]{1,4})/(?P<rounds>[0-9]{1,6})"
 )
 _EPOCH = datetime.fromtimestamp(0, UTC)

@@ -28,6 +28,7 @@ import torch
 from fedsilo import names
 from fedsilo.config.defaults import ROUNDS
 from fedsilo.config.environment import Settings
+from fedsilo.config.run import MAX_ROUNDS
 from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import registry
@@ -204,8 +205,8 @@ def _complete(args: Any, settings: Settings) -> int:
         rounds, seed = int(getattr(args, "comm_round", ROUNDS)), int(getattr(args, "random_seed", 0))
     except (TypeError, ValueError):
         raise SpecError("comm_round, random_seed: should be whole numbers") from None
-    if not 1 <= rounds <= 100_000:
-        raise SpecError(f"comm_round: {rounds} should be between 1 and 100000")
+    if not 1 <= rounds <= MAX_ROUNDS:
+        raise SpecError(f"comm_round: {rounds} should be between 1 and {MAX_ROUNDS}")
     added = {
         **registry.hyperparameters(name, given),
         "silo": settings.party,

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from fedsilo.workload.base import Aggregator, Trainer
 
+NAME_PATTERN = r"[a-z][a-z0-9_]{0,39}"
+"""A workload's name: at most 40 of a-z, 0-9 and underscore, starting with a letter."""
+
 Hyperparameter = bool | int | float | str
 
 
@@ -68,7 +71,7 @@ class Workload(Protocol):
 
 def load(name: str) -> Workload:
     """The workload ``name``. Raises ``SpecError`` where there is no such workload, naming those there are."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or name not in available():
+    if not re.fullmatch(NAME_PATTERN, name) or name not in available():
         raise SpecError(f"workload: {name!r} is not one of {', '.join(available())}")
     return cast(Workload, importlib.import_module(f"workloads.{name}"))
 
@@ -94,15 +97,15 @@ def _configuration(name: str) -> dict[str, dict[str, Any]]:
     return cast(dict[str, dict[str, Any]], yaml.safe_load(path.read_text()))
 
 
-def hyperparameters(name: str, chosen: Mapping[str, str | Hyperparameter]) -> dict[str, Hyperparameter]:
-    """Every hyperparameter of the workload: its defaults, with those of ``chosen`` in their place.
+def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) -> dict[str, Hyperparameter]:
+    """Every hyperparameter of the workload: its defaults, with those of ``overrides`` in their place.
 
     A text is converted to the type of the default. Raises ``SpecError`` naming every key the workload does not have
     and every value that is not of its type, or not finite.
     """
     defaults: dict[str, Hyperparameter] = configuration(name)["train_args"]
     values, problems = dict(defaults), []
-    for key, value in chosen.items():
+    for key, value in overrides.items():
         if key not in defaults:
             problems.append(f'unknown hyperparameter "{key}" of {name}; it has {", ".join(sorted(defaults))}')
             continue

@@ -96,7 +96,7 @@ def test_an_agent_that_checks_a_run_has_loaded_nothing_that_learns() -> None:
     script = (
         "import sys, fedsilo.agent.service, fedsilo.agent.kubernetes; from datetime import *\n"
         "from fedsilo.agent import policy; from fedsilo.config import federation, run\n"
-        "asked = run.plan('heart', 'heart_disease', ['cleveland', 'hungary'], chosen={})\n"
+        "asked = run.plan('heart', 'heart_disease', ['cleveland', 'hungary'], overrides={})\n"
         "assert not policy.check(asked, federation.Policy(), datetime.now(UTC))\n"
         "print([name for name in ('torch', 'fedml', 'numpy', 'sagemaker', 'aws_cdk') if name in sys.modules])"
     )

@@ -133,7 +133,7 @@ def desk(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
 
 
 def run_of(name: str) -> Run:
-    return plan(name, "heart_disease", SILOS, chosen={}, run_id="run-1", rounds=2)
+    return plan(name, "heart_disease", SILOS, overrides={}, run_id="run-1", rounds=2)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

@@ -1,4 +1,4 @@
-"""run.json is read as it was written, or every problem of it is told."""
+"""run.json is read as it was written, or each of its problems is reported."""
 
 import json
 from datetime import UTC, datetime
@@ -28,7 +28,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-def test_a_run_is_read_as_it_was_written() -> None:
+def test_run_is_read_as_it_was_written() -> None:
     run = Run.checked(VALUES)
     assert Run.parse(run.model_dump_json()) == run
     assert [run.rank(silo) for silo in run.silos] == [1, 2]
@@ -48,8 +48,8 @@ def test_a_run_is_read_as_it_was_written() -> None:
         ({"quorum": 0}, "quorum: "),
         ({"silos": []}, "silos: "),
         ({"silos": ["cleveland", "cleveland"]}, "silos: a silo is named twice"),
-        ({"silos": ["cleveland", "aggregator"]}, "silos: aggregator and all are no silos"),
-        ({"silos": ["cleveland", "all"]}, "silos: aggregator and all are no silos"),
+        ({"silos": ["cleveland", "aggregator"]}, "silos: aggregator and all are reserved names"),
+        ({"silos": ["cleveland", "all"]}, "silos: aggregator and all are reserved names"),
         ({"silos": ["cleveland", "../x"]}, "silos.1: "),
         ({"silos": ["cleveland", "hungary\n"]}, "silos.1: "),
         ({"hyperparameters": {"lr": float("nan")}}, "hyperparameters.lr"),
@@ -72,13 +72,13 @@ def test_a_run_is_read_as_it_was_written() -> None:
         ({"image": "evil"}, "image: "),
     ],
 )
-def test_what_is_wrong_with_a_run_is_named(change: dict[str, Any], words: str) -> None:
+def test_problem_of_a_run_is_named(change: dict[str, Any], words: str) -> None:
     with pytest.raises(SpecError) as caught:
         Run.parse(json.dumps(VALUES | change))
     assert str(caught.value).startswith(words)
 
 
-def test_every_problem_has_a_line() -> None:
+def test_every_problem_has_a_line_of_its_own() -> None:
     missing = {name: value for name, value in VALUES.items() if name != "seed"}
     with pytest.raises(SpecError) as caught:
         Run.checked(missing | {"rounds": 0, "silos": ["A"], "extra": 1})
@@ -86,7 +86,7 @@ def test_every_problem_has_a_line() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "7", '"run"', "[" * 200_000, b"\xff\xfe", b"PK\x03\x04"])
-def test_what_is_no_json_object_is_no_run(text: str | bytes) -> None:
+def test_text_that_is_not_a_json_object_is_refused(text: str | bytes) -> None:
     with pytest.raises(SpecError, match=r"^run\.json is not"):
         Run.parse(text)
 
@@ -100,7 +100,7 @@ def test_what_is_no_json_object_is_no_run(text: str | bytes) -> None:
     ),
 )
 @settings(max_examples=300, deadline=None)
-def test_whatever_a_field_holds_is_a_run_or_a_spec_error(field: str, value: Any) -> None:
+def test_any_value_of_a_field_gives_a_run_or_a_spec_error(field: str, value: Any) -> None:
     try:
         run = Run.parse(json.dumps(VALUES | {field: value}))
     except SpecError:
@@ -109,9 +109,9 @@ def test_whatever_a_field_holds_is_a_run_or_a_spec_error(field: str, value: Any)
 
 
 @given(NAMES)
-def test_a_new_id_is_one_for_every_name_of_a_federation(federation: str) -> None:
+def test_new_id_is_valid_for_every_name_of_a_federation(federation: str) -> None:
     assert Run.checked(VALUES | {"federation": federation, "run": new_id(federation)}).id.startswith(f"{federation}-20")
 
 
-def test_a_quorum_is_more_than_half() -> None:
+def test_quorum_is_more_than_half_by_default() -> None:
     assert [majority(silos) for silos in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]

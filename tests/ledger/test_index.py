@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fedsilo.config.run import plan
 from fedsilo.ledger.index import RunIndexEntry
 
-RUN = plan("heart", "heart_disease", ["cleveland", "hungary"], chosen={}, run_id="heart-20261122-081500-3f")
+RUN = plan("heart", "heart_disease", ["cleveland", "hungary"], overrides={}, run_id="heart-20261122-081500-3f")
 MOMENTS = st.datetimes(datetime(1970, 1, 2), datetime(2286, 1, 1), timezones=st.just(UTC))
 
 

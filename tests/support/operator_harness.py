@@ -73,7 +73,7 @@ class Desk:
 
     def begin(self, run_id: str, created: datetime | None = None, **choices: Any) -> Run:
         """A run that nobody has been asked to take part in."""
-        run = plan(self.name, "heart_disease", SILOS, chosen={}, run_id=run_id, **choices)
+        run = plan(self.name, "heart_disease", SILOS, overrides={}, run_id=run_id, **choices)
         run = run.model_copy(update={"created": created or datetime.now(UTC)})
         self.reader.put_run(run)
         return run
