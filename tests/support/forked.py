@@ -13,7 +13,10 @@ from fedsilo.config.environment import Settings
 from fedsilo.training import trainer
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["fedsilo.training.session", "sagemaker.core.experiments.run", "workloads.heart_disease"])
+_FORKS.set_forkserver_preload(
+    # The first optimizer imports torch's compiler, torch._dynamo.
+    ["fedsilo.training.session", "sagemaker.core.experiments.run", "torch._dynamo", "workloads.heart_disease"]
+)
 
 
 class ForkedTrainer(Trainer):

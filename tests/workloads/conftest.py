@@ -1,10 +1,11 @@
 """The arguments that a workload's functions take, with a tracker that keeps what is logged."""
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from fedsilo.workload import registry
 
@@ -15,6 +16,15 @@ class Recorder:
 
     def log_metric(self, name: str, value: float, step: int) -> None:
         self.metrics.append((name, value, step))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Learn with one thread, as local trainers do: more threads only wait for each other in steps this small."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

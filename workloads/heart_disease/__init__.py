@@ -1,18 +1,19 @@
-"""Heart disease or not, from 13 clinical features, over the four hospitals of the UCI data.
+"""Predict heart disease from 13 clinical features, over the four hospitals of the UCI data.
 
 Data, preprocessing and split are those of Fed-Heart-Disease in FLamby (Ogier du Terrail et al., NeurIPS 2022): a
-logistic regression on 740 patients. See ``fedsilo.workload.Workload`` for what each function is to do.
+logistic regression on 740 patients. ``fedsilo.workload.registry.Workload`` documents the functions. Read
+``trainer.py`` first.
 """
 
 from argparse import Namespace
 
-import torch
+from torch import nn
 
 from fedsilo.workload.registry import SiloData
 from workloads.heart_disease import data
 from workloads.heart_disease.aggregator import HeartDiseaseAggregator
 from workloads.heart_disease.model import LogisticRegression
-from workloads.heart_disease.trainer import HeartDiseaseTrainer, LocalTraining
+from workloads.heart_disease.trainer import HeartDiseaseTrainer, Hyperparameters
 
 __all__ = ["aggregator", "load_aggregator", "load_silo", "model", "trainer"]
 
@@ -23,17 +24,17 @@ def load_silo(args: Namespace) -> SiloData:
 
 
 def load_aggregator(args: Namespace) -> None:
-    """None: the aggregator has no patients, so the silos evaluate."""
+    """Return None: the aggregator has no patients, so the silos evaluate."""
 
 
 def model(args: Namespace) -> LogisticRegression:
     return LogisticRegression()
 
 
-def trainer(model: torch.nn.Module, args: Namespace) -> HeartDiseaseTrainer:
+def trainer(model: nn.Module, args: Namespace) -> HeartDiseaseTrainer:
     return HeartDiseaseTrainer(model, args)
 
 
-def aggregator(model: torch.nn.Module, args: Namespace) -> HeartDiseaseAggregator:
-    LocalTraining.of(args)  # a run whose hyperparameters no silo accepts is refused before it starts
+def aggregator(model: nn.Module, args: Namespace) -> HeartDiseaseAggregator:
+    Hyperparameters.of(args)  # so that a run whose hyperparameters every silo would refuse fails before it starts
     return HeartDiseaseAggregator(model, args)

@@ -1,4 +1,4 @@
-"""The aggregator's side: the global standardisation from the silos' sums, and the metrics."""
+"""The aggregator's side: the standardisation of all silos' features, and the metrics."""
 
 from collections import OrderedDict
 
@@ -8,14 +8,17 @@ from fedsilo.workload import metrics
 from fedsilo.workload.base import Aggregator, Sums
 
 CONSTANT = 1e-12
-"""A variance below this fraction of the mean square is rounding: the feature is the same for everybody."""
+"""A feature whose variance is below this fraction of its mean square is constant; the rest is rounding."""
 
 
 class HeartDiseaseAggregator(Aggregator):
-    def apply_statistics(self, totals: Sums) -> None:
-        """Set the model's standardisation. ``totals``: as ``HeartDiseaseTrainer.statistics``, added up.
+    """Standardises with the moments of all patients, and evaluates with the sums of all silos."""
 
-        A feature that never varies is only centred.
+    def apply_statistics(self, totals: Sums) -> None:
+        """Set the model's standardisation. A constant feature is only centred.
+
+        Args:
+            totals: ``HeartDiseaseTrainer.statistics``, added up over the silos.
         """
         mean = totals["sum"] / totals["count"]
         mean_square = totals["sum_of_squares"] / totals["count"]
@@ -27,7 +30,7 @@ class HeartDiseaseAggregator(Aggregator):
     def on_after_aggregation(
         self, aggregated_model_or_grad: "OrderedDict[str, torch.Tensor]"
     ) -> "OrderedDict[str, torch.Tensor]":
-        """Keep the standardisation as it is: it is the aggregator's, and an average of it would only add rounding."""
+        """Put the aggregator's own standardisation back: averaging the silos' copies of it only adds rounding."""
         aggregated: OrderedDict[str, torch.Tensor] = super().on_after_aggregation(aggregated_model_or_grad)
         aggregated.update(mean=self.model.mean, std=self.model.std)
         return aggregated

@@ -1,11 +1,11 @@
-"""A multilayer perceptron of any size on synthetic data: for benchmarks, and to try a federation without data.
+"""A multilayer perceptron of any size on synthetic data, for benchmarks and for trying a federation without data.
 
-See ``fedsilo.workload.Workload`` for what each function is to do.
+``fedsilo.workload.registry.Workload`` documents the functions. Read ``learning.py`` first.
 """
 
 from argparse import Namespace
 
-import torch
+from torch import nn
 
 from fedsilo.workload.registry import SiloData
 from workloads.mlp import data
@@ -34,9 +34,9 @@ def model(args: Namespace) -> Mlp:
     return Mlp(args.parameters)
 
 
-def trainer(model: torch.nn.Module, args: Namespace) -> MlpTrainer:
+def trainer(model: nn.Module, args: Namespace) -> MlpTrainer:
     return MlpTrainer(model, args)
 
 
-def aggregator(model: torch.nn.Module, args: Namespace) -> MlpAggregator:
+def aggregator(model: nn.Module, args: Namespace) -> MlpAggregator:
     return MlpAggregator(model, args)

@@ -3,6 +3,7 @@
 import math
 
 import torch
+from torch import nn
 
 from workloads.mlp.data import INPUTS
 
@@ -10,26 +11,26 @@ SMALLEST = INPUTS + 5
 """Parameters of the perceptron whose layers are one unit wide."""
 
 
-class Mlp(torch.nn.Module):
-    """Two hidden layers of equal width, the widest for which there are no more than ``parameters`` parameters.
+class Mlp(nn.Module):
+    """Two hidden layers of equal width, as wide as ``parameters`` parameters allow.
 
-    So nearly all of them are one square matrix: 25 million cost 25 million multiplications a sample and no more.
+    Nearly all parameters are in one square matrix, so a sample costs about one multiplication per parameter.
     """
 
     def __init__(self, parameters: int) -> None:
         super().__init__()
-        # width**2 + slope * width + 1 parameters
+        # The model has width**2 + slope * width + 1 parameters.
         slope = INPUTS + 3
         width = (math.isqrt(slope**2 + 4 * (parameters - 1)) - slope) // 2
-        self.layers = torch.nn.Sequential(
-            torch.nn.Linear(INPUTS, width),
-            torch.nn.ReLU(),
-            torch.nn.Linear(width, width),
-            torch.nn.ReLU(),
-            torch.nn.Linear(width, 1),
+        self.layers = nn.Sequential(
+            nn.Linear(INPUTS, width),
+            nn.ReLU(),
+            nn.Linear(width, width),
+            nn.ReLU(),
+            nn.Linear(width, 1),
         )
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """float32 [n, INPUTS] to logits, float32 [n]."""
+        """Map inputs, float32 [n, INPUTS], to logits, float32 [n]."""
         logits: torch.Tensor = self.layers(inputs)
         return logits.squeeze(-1)
