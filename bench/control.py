@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.federation import cpu_seconds
 from bench.task import HOSPITALS
 from fedsilo import names
-from fedsilo.admin.client import Hub
+from fedsilo.admin.client import HubClient
 from fedsilo.config import federation
 from fedsilo.local import supervisor
 
@@ -49,8 +49,8 @@ def _first_round_seconds(file: Path) -> float:
     started = time.time()
     _fedsilo("run", "start", "heart_disease", "--rounds", "2", "--watch", "--federation", str(file))
     supervisor.connect(file)
-    reader = Hub.of(federation.load(file)).reader
-    newest = next(reader.newest()).run
+    reader = HubClient.of(federation.load(file)).reader
+    newest = next(reader.newest_runs()).run
     return reader.record(reader.run(newest)[0]).opened()[0] - started
 
 

@@ -22,11 +22,10 @@ from typing import Any
 from bench.task import Task, parser
 from bench.trainers import Trainer, stop
 from fedsilo import names
+from fedsilo.admin.client import HubClient
 from fedsilo.aws import s3
 from fedsilo.config import federation as spec
 from fedsilo.config.run import Run
-from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
 
@@ -147,8 +146,9 @@ class Federation:
         self._stack.callback(os.environ.clear)
         emulator.use(self._aws.endpoint, "us-east-1")
         create_hub(self.described)
-        self.reader = Reader(MailBucket("bench", emulator.ACCOUNT, "us-east-1", who="the benchmark"))
-        self.reader.put_run(self.run)
+        self.client = HubClient.of(self.described)
+        self.client.put_run(self.run)
+        self.reader = self.client.reader
         return self
 
     def __exit__(self, *_: object) -> None:

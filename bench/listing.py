@@ -22,12 +22,12 @@ def seconds() -> dict[str, float]:
         Federation(Task("heart_disease", HOSPITALS[:2], 1, 0, {})) as federation,
         tempfile.TemporaryDirectory() as folder,
     ):
-        s3, reader = aws.s3(federation.described.aggregator.region), federation.reader
+        s3 = aws.s3(federation.described.aggregator.region)
         over = json.dumps({"state": "FINISHED", "round": 1, "metrics": {"Test:AUC": 0.85}})
 
         def begin(number: int) -> None:
-            run = federation.run.model_copy(update={"run": f"run-{number}", "created": datetime.now(UTC)})
-            reader.put_run(run)
+            run = federation.run.model_copy(update={"id": f"run-{number}", "created": datetime.now(UTC)})
+            federation.client.put_run(run)
             for party in (names.AGGREGATOR, *run.silos):
                 s3.put_object(Bucket=federation.bucket, Key=run.keys.status(party), Body=over)
 

@@ -1,18 +1,20 @@
-"""The hub as the operator meets it: who the operator is, where the hub is, and requests to the agents.
+"""The hub as the operator reaches it: runs are begun in the mail bucket, and requests are sent to the agents.
 
 It needs what the federation's operator policy allows, and nothing else.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fedsilo import aws, names
 from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
-from fedsilo.errors import FedsiloError, HubError
+from fedsilo.errors import AccessError, FedsiloError, HubError, SpecError
+from fedsilo.keys import RunKeys
+from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.messaging.control import Request, send
@@ -24,91 +26,158 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
 WHO = "the operator"
+"""Who acts, in messages about access."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
-class Hub:
-    """The hub of a federation, as it is reached with the operator's credentials."""
+class HubClient:
+    """A federation's hub, with the operator's credentials.
+
+    Every method raises ``AccessError`` where AWS denies a call, and ``HubError`` where a part of the hub is missing or
+    AWS does not answer.
+    """
 
     federation: Federation
+    bucket: MailBucket
     reader: Reader
+    """Reads what the parties wrote."""
     sqs: "SQSClient"
     access: aws.HubAccess
     queue_urls: QueueUrls
 
     @classmethod
-    def of(cls, federation: Federation) -> "Hub":
-        """The hub that the file describes. Asks AWS for the account where the file does not name it."""
+    def of(cls, federation: Federation) -> "HubClient":
+        """The hub of a federation. AWS is asked for the account if the federation's file does not name it."""
         region = federation.aggregator.region
         with aws.translate_errors(WHO, "reach AWS", "the credentials are valid"):
             access = aws.HubAccess(WHO, federation.name, account(federation), region)
             bucket = MailBucket(federation.name, access.account, region, who=WHO, attempts=aws.OPERATOR_ATTEMPTS)
             sqs = aws.sqs(region, aws.OPERATOR_ATTEMPTS)
-            return cls(federation, Reader(bucket), sqs, access, QueueUrls(sqs, access))
+            return cls(federation, bucket, Reader(bucket), sqs, access, QueueUrls(sqs, access))
 
     @property
     def parties(self) -> list[str]:
         """The federation's parties, the aggregator first."""
         return [party.name for party in self.federation.parties]
 
-    def queues(self, parties: Sequence[str]) -> dict[str, str]:
-        """The URL of each party's control queue. Raises ``HubError`` where one is missing."""
-        queues = [names.control_queue(self.federation.name, party) for party in parties]
-        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-            return dict(zip(parties, pool.map(self.queue_urls.find, queues), strict=True))
+    # --- runs
 
     def start(self, run: Run) -> Run:
-        """Begin the run and ask its parties' agents to take part; asking again changes nothing.
+        """Begin a run and ask the agents of its parties to take part. Asking again changes nothing.
 
-        Returns the run as it is in the ledger. Raises ``SpecError`` where another run has its id, and ``HubError``
-        where it is begun, and not all agents could be asked.
+        Returns:
+            The run as it is in the ledger.
+
+        Raises:
+            SpecError: A run with the same id and other settings exists.
+            HubError: The run has begun, and perhaps not all agents were asked.
         """
-        queues = self.queues(run.parties)
-        there, run_json = self.reader.put_run(run)
+        queues = self.control_queues(run.parties)
+        stored, run_json = self.put_run(run)
         try:
             self.request(RequestAction.START, run.id, run_json, queues)
         except (FedsiloError, KeyboardInterrupt) as error:
             raise HubError(
-                f"run {run.id} is begun, and perhaps not every agent was asked: {str(error) or 'interrupted'}; "
+                f"run {run.id} has begun, and perhaps not every agent was asked: {str(error) or 'interrupted'}; "
                 f"the same command with --run-id {run.id} asks again, and `fedsilo run abort {run.id}` ends it"
             ) from error
-        return there
+        return stored
 
-    def request(self, action: RequestAction, run: str, run_json: bytes, queues: dict[str, str]) -> None:
-        """Ask the agents of the parties to start or abort their part of the run."""
-        request = Request(action=action, run=run, sha256=hashlib.sha256(run_json).hexdigest())
+    def put_run(self, run: Run) -> tuple[Run, bytes]:
+        """Begin a run: write its run.json, never over another one, and its entry in the index.
+
+        Returns:
+            The run and the bytes of its run.json as they are in the bucket. If the same run exists, these are its.
+
+        Raises:
+            SpecError: A run with the same id and other settings exists. The message names each difference.
+        """
+        body = run.model_dump_json().encode()
+        if not self.bucket.create(run.keys.run_json, body):
+            stored, body = self.reader.run(run.id)
+            if differences := list(_differences(stored, run)):
+                raise SpecError(f"run {run.id} exists already, with other settings:\n" + "\n".join(differences))
+            run = stored
+        self.bucket.put(RunIndexEntry.of(run).key, b"")
+        return run, body
+
+    def may_write_runs(self, run_id: str) -> bool:
+        """Whether the operator may write run.json: tries to create that of an existing run, which changes nothing."""
+        _, body = self.reader.run(run_id)
+        try:
+            self.bucket.create(RunKeys(run_id).run_json, body)
+        except AccessError:
+            return False
+        return True
+
+    # --- queues
+
+    def control_queues(self, parties: Sequence[str]) -> dict[str, str]:
+        """The URL of each party's control queue. Raises ``HubError`` if one is missing."""
+        return _each(parties, lambda party: self.queue_urls.find(names.control_queue(self.federation.name, party)))
+
+    def request(self, action: RequestAction, run_id: str, run_json: bytes, queues: dict[str, str]) -> None:
+        """Ask agents to start or abort their part of a run.
+
+        Args:
+            action: What is asked.
+            run_id: The run.
+            run_json: The bytes of its run.json, whose digest the agents check.
+            queues: The control queues, by party.
+        """
+        digest = hashlib.sha256(run_json).hexdigest()
+        request = Request(action=action, run=run_id, sha256=digest)
 
         def ask(party: str) -> None:
             with self.access.translate_errors(f"send to {names.control_queue(self.federation.name, party)}"):
                 send(self.sqs, queues[party], request)
 
-        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-            list(pool.map(ask, queues))
+        _each(queues, ask)
 
     def waiting(self, queues: dict[str, str]) -> dict[str, int]:
-        """How many requests each party's agent has not taken yet, about."""
-        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-            return dict(zip(queues, pool.map(self._waiting, queues.values()), strict=True))
+        """About how many requests each party's agent has not taken yet."""
+        return _each(queues, lambda party: self._message_count(queues[party]))
 
     def undeliverable(self) -> dict[str, int]:
-        """How many messages to each party could not be delivered, about."""
+        """About how many messages to each party could not be delivered."""
 
-        def one(party: str) -> int:
-            return self._waiting(self.queue_urls.find(names.dead_letter_queue(self.federation.name, party)))
+        def count(party: str) -> int:
+            return self._message_count(self.queue_urls.find(names.dead_letter_queue(self.federation.name, party)))
 
-        with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
-            return dict(zip(self.parties, pool.map(one, self.parties), strict=True))
+        return _each(self.parties, count)
 
-    def _waiting(self, url: str) -> int:
+    def _message_count(self, url: str) -> int:
         wanted: list[QueueAttributeNameType] = ["ApproximateNumberOfMessages"]
-        with self.access.translate_errors(f"look at {url}"):
+        with self.access.translate_errors(f"read the attributes of {url}"):
             found = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)
         return int(found["Attributes"]["ApproximateNumberOfMessages"])
 
 
 def account(federation: Federation) -> str:
-    """The hub's account: the aggregator's, or that of the operator's credentials."""
+    """The AWS account of the hub: the aggregator's, or that of the operator's credentials."""
     if federation.aggregator.account:
         return federation.aggregator.account
     with aws.translate_errors(WHO, "ask AWS whose the credentials are", "they are valid"):
         return aws.sts(federation.aggregator.region, aws.OPERATOR_ATTEMPTS).get_caller_identity()["Account"]
+
+
+def _each(parties: Iterable[str], do: Callable[[str], _T]) -> dict[str, _T]:
+    """What ``do`` returns for each party, at the same time."""
+    parties = list(parties)
+    with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+        return dict(zip(parties, pool.map(do, parties), strict=True))
+
+
+def _differences(stored: Run, requested: Run) -> Iterator[str]:
+    """The settings in which two runs differ, a line each. When they were created does not count."""
+    before, after = _settings(stored), _settings(requested)
+    for name in before | after:
+        if before.get(name) != after.get(name):
+            yield f"  {name}: {before.get(name)} in the ledger, {after.get(name)} requested"
+
+
+def _settings(run: Run) -> dict[str, object]:
+    values = run.model_dump(exclude={"created", "hyperparameters"})
+    return values | {f"hyperparameters.{name}": value for name, value in run.hyperparameters.items()}

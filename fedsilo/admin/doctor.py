@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from fedsilo import __version__, aws, names
-from fedsilo.admin.client import WHO, Hub
+from fedsilo.admin.client import WHO, HubClient
 from fedsilo.config import federation as spec
 from fedsilo.errors import FedsiloError
 from fedsilo.ledger.schema import AgentStatus
@@ -66,7 +66,7 @@ def run(file: Path) -> Iterator[Check]:
         yield Check("agents", LOOK, "FedML's platform shows whether they are there", "see docs/mlops.md")
         return
     yield Check("account", OK, f"{expected}, hub in {federation.aggregator.region}")
-    hub = Hub.of(federation)
+    hub = HubClient.of(federation)
     yield from _bucket(hub)
     yield from _queues(hub)
     yield from _agents(hub)
@@ -87,19 +87,19 @@ def _clock(date: str, asked: datetime) -> Check:
     return Check("clock", LOOK if abs(off) <= SKEW_SECONDS else NOT_OK, how, "set it, by NTP")
 
 
-def _bucket(hub: Hub) -> Iterator[Check]:
+def _bucket(hub: HubClient) -> Iterator[Check]:
     policy = names.operator_policy(hub.federation.name)
     try:
-        newest = next(iter(hub.reader.newest()), None)
+        newest = next(iter(hub.reader.newest_runs()), None)
     except FedsiloError as error:
         yield _failed("mail bucket", error)
         return
-    yield Check("mail bucket", OK, f"{hub.reader.bucket.name}, newest run: {newest.run if newest else 'none yet'}")
+    yield Check("mail bucket", OK, f"{hub.bucket.name}, newest run: {newest.run if newest else 'none yet'}")
     if newest is None:
         yield Check("write runs", LOOK, "not checked before there is a run")
         return
     try:
-        allowed = hub.reader.may_write(newest.run)
+        allowed = hub.may_write_runs(newest.run)
     except FedsiloError as error:
         yield _failed("write runs", error)
         return
@@ -110,9 +110,9 @@ def _bucket(hub: Hub) -> Iterator[Check]:
     )
 
 
-def _queues(hub: Hub) -> Iterator[Check]:
+def _queues(hub: HubClient) -> Iterator[Check]:
     try:
-        queues = hub.queues(hub.parties)
+        queues = hub.control_queues(hub.parties)
         waiting = hub.waiting(queues)
         dead = hub.undeliverable()
     except FedsiloError as error:
@@ -128,7 +128,7 @@ def _queues(hub: Hub) -> Iterator[Check]:
             yield Check("dead letters", LOOK, f"{count} for {party}", f"read them in {queue}")
 
 
-def _agents(hub: Hub) -> Iterator[Check]:
+def _agents(hub: HubClient) -> Iterator[Check]:
     try:
         agents = hub.reader.agents(hub.parties)
     except FedsiloError as error:

@@ -10,12 +10,12 @@ from rich.console import Console
 
 from fedsilo import names
 from fedsilo.admin import watch
-from fedsilo.admin.client import Hub
+from fedsilo.admin.client import HubClient
+from fedsilo.admin.experiments import experiments_of
 from fedsilo.admin.watch import RunProgress
 from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
-from fedsilo.ledger import reader
 from fedsilo.local.federation import LocalFederation, trainer_log
 from fedsilo.report.result import RunResult
 from fedsilo.states import PartyState
@@ -41,12 +41,12 @@ def run(federation: Federation, run: Run, out: Path, console: Console) -> RunRes
         _logs_kept(Path(folder), run, logs),
         LocalFederation(federation, Path(folder)) as local,
     ):
-        hub = Hub.of(federation)
+        hub = HubClient.of(federation)
         hub.start(run)
         console.print(f"{run.id}: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
         watch.follow(hub.reader, run, console, _Deaths(local, Path(folder), run, console), POLL_SECONDS)
         ledger = hub.reader.record(run)
-        experiments = reader.experiments(ledger, federation.aggregator.region)
+        experiments = experiments_of(ledger, federation.aggregator.region)
         result = RunResult(ledger, run.created.timestamp(), experiments)
         (out / "model.safetensors").unlink(missing_ok=True)
         hub.reader.download_model(run, names.AGGREGATOR, out / "model.safetensors")

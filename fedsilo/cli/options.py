@@ -12,7 +12,7 @@ from fedsilo.keys import is_run
 from fedsilo.text import plain
 
 if TYPE_CHECKING:
-    from fedsilo.admin.client import Hub
+    from fedsilo.admin.client import HubClient
     from fedsilo.config.federation import Federation
     from fedsilo.config.run import Run
 
@@ -87,16 +87,16 @@ def _say(text: str, style: str) -> None:
     terminal.console(stderr=True).print(shown, style=style, soft_wrap=True)
 
 
-def hub(federation: Path) -> "Hub":
+def hub(federation: Path) -> "HubClient":
     """The hub of the federation that the file describes: on AWS, or in what ``fedsilo up`` has brought up.
 
     Raises ``UsageError`` where it has none.
     """
-    from fedsilo.admin.client import Hub
+    from fedsilo.admin.client import HubClient
 
     described = self_hosted(federation)
     connect(federation)
-    return Hub.of(described)
+    return HubClient.of(described)
 
 
 def self_hosted(federation: Path) -> "Federation":
@@ -131,11 +131,11 @@ def folder(path: Path) -> Path:
     return path
 
 
-def find(hub: "Hub", run_id: str) -> tuple["Run", bytes]:
+def find(hub: "HubClient", run_id: str) -> tuple["Run", bytes]:
     """The run of that id, or the newest; with the bytes of its run.json. Raises ``NotFoundError``."""
 
     if not run_id:
-        run_id = next((listed.run for listed in hub.reader.newest()), "")
+        run_id = next((listed.run for listed in hub.reader.newest_runs()), "")
         if not run_id:
             raise NotFoundError(
                 f"federation {hub.federation.name} has no run yet; start one: fedsilo run start WORKLOAD"

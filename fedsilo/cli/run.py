@@ -13,7 +13,7 @@ from fedsilo.states import RequestAction
 from fedsilo.text import plain, score
 
 if TYPE_CHECKING:
-    from fedsilo.admin.client import Hub
+    from fedsilo.admin.client import HubClient
     from fedsilo.admin.watch import RunProgress
     from fedsilo.config.run import Run
     from fedsilo.ledger.index import RunIndexEntry
@@ -94,7 +94,7 @@ def list_(
     from fedsilo import terminal as show
 
     hub = options.hub(federation)
-    found = list(islice(hub.reader.newest(), None if all_ else limit + 1))
+    found = list(islice(hub.reader.newest_runs(), None if all_ else limit + 1))
     shown, more = (found, False) if all_ else (found[:limit], len(found) > limit)
     rows = list(zip(shown, hub.reader.aggregator_statuses(shown), strict=True))
     if as_json:
@@ -194,7 +194,7 @@ def watch(run_id: RunId = "", as_json: AsJson = False, federation: SpecFile = op
     _watch(hub, run, as_json=as_json)
 
 
-def _watch(hub: "Hub", run: "Run", *, as_json: bool = False) -> None:
+def _watch(hub: "HubClient", run: "Run", *, as_json: bool = False) -> None:
     from fedsilo import terminal as show
     from fedsilo.admin.watch import follow
 
@@ -271,7 +271,7 @@ def abort(
     if all(status.over for status in before.statuses.values()):
         out.print(f"{run.id} is over: {before.state}; nothing to abort")
         return
-    hub.request(RequestAction.ABORT, run.id, run_json, hub.queues(parties))
+    hub.request(RequestAction.ABORT, run.id, run_json, hub.control_queues(parties))
     out.print(f"{run.id}: asked to abort: {', '.join(parties)}", soft_wrap=True)
     deadline = time.monotonic() + ABORT_SECONDS
     ended: set[str] = set()

@@ -10,12 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-import boto3
-from botocore.exceptions import BotoCoreError, ClientError
-
 from fedsilo import aws, names
 from fedsilo.config.run import RUN_JSON_BYTES, Run
-from fedsilo.errors import AccessError, NotFoundError, SpecError
+from fedsilo.errors import NotFoundError, SpecError
 from fedsilo.keys import INDEX, RunKeys, agent_key
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.objects import MailBucket
@@ -38,40 +35,12 @@ _R = TypeVar("_R")
 
 
 class Reader:
-    """Reads ledgers from a federation's mail bucket, and begins them."""
+    """Reads the runs of a federation from its mail bucket."""
 
     def __init__(self, bucket: MailBucket) -> None:
         self.bucket = bucket
 
     # --- runs
-
-    def put_run(self, run: Run) -> tuple[Run, bytes]:
-        """Write ``run.json``, which is how a run begins, never over another one; and list the run.
-
-        Returns the run and its bytes as they are in the bucket: where the same run is there already, that one. Raises
-        ``SpecError`` naming what differs where the run that is there is another.
-        """
-        key, body = run.keys.run_json, run.model_dump_json().encode()
-        if not self.bucket.create(key, body):
-            run, body = self._same(run)
-        self.bucket.put(RunIndexEntry.of(run).key, b"")
-        return run, body
-
-    def _same(self, run: Run) -> tuple[Run, bytes]:
-        """The run of this id that is there, if it is the same."""
-        there, body = self.run(run.id)
-        if differences := list(_differences(there, run)):
-            raise SpecError(f"run {run.id} exists already and is another:\n" + "\n".join(differences))
-        return there, body
-
-    def may_write(self, run_id: str) -> bool:
-        """Whether ``put_run`` is allowed: asks to write the run's run.json anew if it is not there, and it is."""
-        _, body = self.run(run_id)
-        try:
-            self.bucket.create(RunKeys(run_id).run_json, body)
-        except AccessError:
-            return False
-        return True
 
     def run(self, run_id: str) -> tuple[Run, bytes]:
         """The run and the bytes of its run.json. Raises ``NotFoundError``, or ``SpecError`` where it is malformed."""
@@ -85,7 +54,7 @@ class Reader:
         except SpecError as error:
             raise SpecError(f"{self.bucket.name}/{RunKeys(run_id).run_json}: {error}") from error
 
-    def newest(self) -> Iterator[RunIndexEntry]:
+    def newest_runs(self) -> Iterator[RunIndexEntry]:
         """The runs, the newest first, listed as they are asked for.
 
         A party can make up a prefix below ``runs/``, and none here.
@@ -152,23 +121,6 @@ class Reader:
         return None if found is None else Status.of(found.body, found.age_seconds)
 
 
-def experiments(record: Record, region: str) -> list[str]:
-    """The experiments in which SageMaker has this run, by the names that it gives: the aggregator's, then the silos'.
-
-    Reads in one account and Region: that of the caller's credentials.
-    """
-    sagemaker = boto3.client("sagemaker", region_name=region, config=aws.config())
-    found = []
-    for party in record.run.parties:
-        name = record.statuses.get(party, Status()).experiment
-        try:
-            sagemaker.describe_trial_component(TrialComponentName=f"{name}-{record.run.id}")
-            found.append(sagemaker.describe_experiment(ExperimentName=name)["ExperimentName"])
-        except (ClientError, BotoCoreError):
-            continue
-    return found
-
-
 def _parallel(read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
     with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
         return list(pool.map(read, keys))
@@ -180,16 +132,3 @@ def _lines(party: str, body: bytes, most: int) -> tuple[list[LedgerLine], int]:
     read = [LedgerLine.of(party, line) if len(line) <= LONG_LINE else None for line in islice(stream, most)]
     lines = [line for line in read if line is not None]
     return lines, len(read) - len(lines) + bool(stream.read(1))
-
-
-def _differences(there: Run, asked: Run) -> Iterator[str]:
-    """What differs between two runs of one id, but when they were created."""
-    ours, theirs = asked.model_dump(exclude={"created"}), there.model_dump(exclude={"created"})
-    for field in ours:
-        if field == "hyperparameters":
-            for key in sorted({*ours[field], *theirs[field]}):
-                one, other = theirs[field].get(key), ours[field].get(key)
-                if one != other:
-                    yield f"  hyperparameters.{key}: {one} there, {other} asked for"
-        elif ours[field] != theirs[field]:
-            yield f"  {field}: {theirs[field]} there, {ours[field]} asked for"

@@ -327,10 +327,10 @@ def test_doctor_stops_where_one_thing_needs_another(endpoint: str, tmp_path: Pat
 
 
 def test_doctor_notices_that_runs_can_not_be_written(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedsilo.ledger.reader import Reader
+    from fedsilo.admin.client import HubClient
 
     desk.begin("run-1")
-    monkeypatch.setattr(Reader, "may_write", lambda self, run: False)
+    monkeypatch.setattr(HubClient, "may_write_runs", lambda self, run: False)
     told = verdicts(desk)
     assert told["write runs"] == ("not ok", f"denied; attach the policy {desk.name}-operator to the operator's role")
 

@@ -99,9 +99,9 @@ def test_start_with_an_id_can_be_repeated_and_never_overwrites(desk: Desk) -> No
 
     other = desk.run("run", "start", "heart_disease", "--rounds", "6", "--set", "lr=0.7", "--run-id", "mine-1")
     assert other.exit_code == 1
-    assert "run mine-1 exists already and is another" in other.stderr
-    assert "rounds: 5 there, 6 asked for" in other.stderr
-    assert "hyperparameters.lr: 0.001 there, 0.7 asked for" in other.stderr
+    assert "run mine-1 exists already, with other settings" in other.stderr
+    assert "rounds: 5 in the ledger, 6 requested" in other.stderr
+    assert "hyperparameters.lr: 0.001 in the ledger, 0.7 requested" in other.stderr
     assert desk.requests("cleveland") == []
     assert desk.s3.get_object(Bucket=desk.bucket, Key="runs/mine-1/run.json")["Body"].read() == before
 

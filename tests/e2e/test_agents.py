@@ -19,11 +19,10 @@ from typing import Any
 import pytest
 
 from fedsilo import aws, names
+from fedsilo.admin.client import HubClient
 from fedsilo.agent.local import LocalLauncher
 from fedsilo.config.run import Run
 from fedsilo.keys import agent_key
-from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging import control
@@ -44,7 +43,8 @@ class Agents:
         self.federation = described("agents", SILOS)
         self.region = self.federation.aggregator.region
         create_hub(self.federation)
-        self.reader = Reader(MailBucket(self.federation.name, emulator.ACCOUNT, self.region, who="the test"))
+        self.client = HubClient.of(self.federation)
+        self.reader = self.client.reader
         self.bucket = names.mail_bucket(self.federation.name, emulator.ACCOUNT, self.region)
         self.s3, self.sqs = aws.s3(self.region), aws.sqs(self.region)
         for party in PARTIES:  # what a trainer held when it was killed comes back, and is swept, after this long
@@ -96,7 +96,7 @@ class Agents:
             "created": datetime.now(UTC),
         }
         run = Run.checked(values | choices)
-        self.reader.put_run(run)
+        self.client.put_run(run)
         return run
 
     def ask(self, action: str, run: Run, *parties: str, sha256: str | None = None) -> None:

@@ -14,10 +14,10 @@ import torch
 from safetensors.torch import load
 
 from fedsilo import names
+from fedsilo.admin.client import HubClient
 from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation, parse
 from fedsilo.config.run import Run
-from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.record import Record
 from fedsilo.local.federation import create_hub, party_settings
@@ -68,8 +68,9 @@ class RunningFederation:
         }
         self.run = Run.checked(values | choices)
         create_hub(self.federation)
-        self.reader = Reader(MailBucket.of(self.settings(names.AGGREGATOR), "the test"))
-        self.reader.put_run(self.run)
+        client = HubClient.of(self.federation)
+        client.put_run(self.run)
+        self.reader = client.reader
         self.trainers: dict[str, ForkedTrainer] = {}
         self._mailboxes: list[Mailbox] = []
 

@@ -12,12 +12,11 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from fedsilo import __version__, aws, names
+from fedsilo.admin.client import HubClient
 from fedsilo.cli.main import app
 from fedsilo.config.federation import Federation, parse
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
-from fedsilo.ledger.objects import MailBucket
-from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub
 
@@ -42,7 +41,8 @@ class Desk:
         self.name = self.federation.name
         self.bucket = names.mail_bucket(self.name, emulator.ACCOUNT, REGION)
         self.s3, self.sqs = aws.s3(REGION), aws.sqs(REGION)
-        self.reader = Reader(MailBucket(self.name, emulator.ACCOUNT, REGION, who="the test"))
+        self.client = HubClient.of(self.federation)
+        self.reader = self.client.reader
         if deployed:
             create_hub(self.federation)
 
@@ -75,7 +75,7 @@ class Desk:
         """A run that nobody has been asked to take part in."""
         run = plan(self.name, "heart_disease", SILOS, overrides={}, run_id=run_id, **choices)
         run = run.model_copy(update={"created": created or datetime.now(UTC)})
-        self.reader.put_run(run)
+        self.client.put_run(run)
         return run
 
     def put(self, key: str, body: str | bytes) -> None:
