@@ -87,7 +87,7 @@ def files(name: str) -> Files:
     Raises ``PackageError`` naming every file that is neither code nor of the workload's sample, and every secret.
     """
     ours = Path(__file__).parents[1]
-    workloads = Path(str(importlib.resources.files("workloads")))
+    workloads = Path(str(importlib.resources.files(registry.PACKAGE)))
     found = {ENTRY: Path(__file__).with_name("entry.py").read_bytes()}
     found["workloads/__init__.py"] = (workloads / "__init__.py").read_bytes()
     found |= {f"fedsilo/{path.relative_to(ours)}": path.read_bytes() for path in sorted(ours.rglob("*.py"))}

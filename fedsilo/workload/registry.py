@@ -8,6 +8,7 @@ knows a workload by name.
 import copy
 import importlib
 import importlib.resources
+import importlib.util
 import math
 import re
 from argparse import Namespace
@@ -29,6 +30,9 @@ NAME_PATTERN = r"[a-z][a-z0-9_]{0,39}"
 """A workload's name: at most 40 of a-z, 0-9 and underscore, starting with a letter."""
 
 Hyperparameter = bool | int | float | str
+
+PACKAGE = "fedsilo_workloads" if importlib.util.find_spec("fedsilo_workloads") else "workloads"
+"""The package that holds the workloads: in a checkout the folder ``workloads/``, in the wheel a name of its own."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,12 @@ def load(name: str) -> Workload:
     """The workload ``name``. Raises ``SpecError`` where there is no such workload, naming those there are."""
     if not re.fullmatch(NAME_PATTERN, name) or name not in available():
         raise SpecError(f"workload: {name!r} is not one of {', '.join(available())}")
-    return cast(Workload, importlib.import_module(f"workloads.{name}"))
+    return cast(Workload, importlib.import_module(f"{PACKAGE}.{name}"))
 
 
 def available() -> list[str]:
     """The names of the workloads that are installed, sorted."""
-    root = importlib.resources.files("workloads")
+    root = importlib.resources.files(PACKAGE)
     return sorted(
         entry.name for entry in root.iterdir() if entry.joinpath("config").joinpath("fedml_config.yaml").is_file()
     )
@@ -93,7 +97,7 @@ def configuration(name: str) -> dict[str, dict[str, Any]]:
 def _configuration(name: str) -> dict[str, dict[str, Any]]:
     if name not in available():
         raise SpecError(f"workload: {name!r} is not one of {', '.join(available())}")
-    path = importlib.resources.files("workloads").joinpath(name).joinpath("config").joinpath("fedml_config.yaml")
+    path = importlib.resources.files(PACKAGE).joinpath(name).joinpath("config").joinpath("fedml_config.yaml")
     return cast(dict[str, dict[str, Any]], yaml.safe_load(path.read_text()))
 
 

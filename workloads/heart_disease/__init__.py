@@ -10,10 +10,11 @@ from argparse import Namespace
 from torch import nn
 
 from fedsilo.workload.registry import SiloData
-from workloads.heart_disease import data
-from workloads.heart_disease.aggregator import HeartDiseaseAggregator
-from workloads.heart_disease.model import LogisticRegression
-from workloads.heart_disease.trainer import HeartDiseaseTrainer, Hyperparameters
+
+from . import data
+from .aggregator import HeartDiseaseAggregator
+from .model import LogisticRegression
+from .trainer import HeartDiseaseTrainer, Hyperparameters
 
 __all__ = ["aggregator", "load_aggregator", "load_silo", "model", "trainer"]
 

@@ -165,7 +165,7 @@ def _feature(table: np.ndarray, feature: str) -> np.ndarray:
 
 
 def _read_packaged(silo: str) -> tuple[str, str]:
-    folder = importlib.resources.files("workloads.heart_disease").joinpath("hospitals")
+    folder = importlib.resources.files(__package__).joinpath("hospitals")
     file = folder.joinpath(f"{silo}.csv")
     if not file.is_file():
         hospitals = sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv"))

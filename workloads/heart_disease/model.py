@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from workloads.heart_disease.data import FEATURES
+from .data import FEATURES
 
 
 class LogisticRegression(nn.Module):

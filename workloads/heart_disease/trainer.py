@@ -12,7 +12,8 @@ from torch.utils.data import DataLoader, TensorDataset
 from fedsilo.errors import SpecError
 from fedsilo.workload import metrics
 from fedsilo.workload.base import Sums, Trainer
-from workloads.heart_disease.data import Patients
+
+from .data import Patients
 
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 

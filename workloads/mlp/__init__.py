@@ -8,9 +8,10 @@ from argparse import Namespace
 from torch import nn
 
 from fedsilo.workload.registry import SiloData
-from workloads.mlp import data
-from workloads.mlp.learning import MlpAggregator, MlpTrainer, check
-from workloads.mlp.model import Mlp
+
+from . import data
+from .learning import MlpAggregator, MlpTrainer, check
+from .model import Mlp
 
 __all__ = ["aggregator", "load_aggregator", "load_silo", "model", "trainer"]
 

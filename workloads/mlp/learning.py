@@ -10,8 +10,9 @@ from torch import nn
 from fedsilo.errors import SpecError
 from fedsilo.workload import metrics
 from fedsilo.workload.base import Aggregator, Sums, Trainer
-from workloads.mlp.data import INPUTS, Samples
-from workloads.mlp.model import SMALLEST
+
+from .data import INPUTS, Samples
+from .model import SMALLEST
 
 RANGES = {
     "parameters": (SMALLEST, 200_000_000),

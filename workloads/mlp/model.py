@@ -5,7 +5,7 @@ import math
 import torch
 from torch import nn
 
-from workloads.mlp.data import INPUTS
+from .data import INPUTS
 
 SMALLEST = INPUTS + 5
 """Parameters of the perceptron whose layers are one unit wide."""
