@@ -8,7 +8,7 @@ import pytest
 import fedsilo.fedml_shim  # noqa: F401  (before anything imports FedML)
 from fedsilo.local import emulator
 
-pytest_plugins = ["tests.support.hub"]
+pytest_plugins = ["tests.support.hub", "tests.support.operator_harness"]
 
 
 @pytest.fixture(scope="session")

@@ -1,42 +1,35 @@
-"""``fedsilo model``: fetch what a run has learnt."""
+"""``fedsilo model``: download the model of a run."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedsilo import names
-from fedsilo.cli import options
+from fedsilo import names, terminal
+from fedsilo.cli import group, options
 from fedsilo.cli.options import RunId, SpecFile
 from fedsilo.errors import NotFoundError
 
-app = typer.Typer(cls=options.Group, help="Fetch what a run has learnt.", no_args_is_help=True)
+app = group.new_app("Download the model of a run.")
 
 
-@app.callback()
-def model() -> None:
-    """Fetch what a run has learnt."""
-
-
-@app.command(epilog=options.ALL)
+@app.command(epilog=group.EXIT_CODES)
 def download(
     run_id: RunId = "",
-    party: Annotated[str, typer.Option(help="Whose model: the aggregator's is the global one.")] = names.AGGREGATOR,
+    party: Annotated[str, typer.Option(help="Whose model; the aggregator has the global one.")] = names.AGGREGATOR,
     out: Annotated[
-        Path | None, typer.Option(help="Where to. By default RUN-PARTY.safetensors.", metavar="FILE")
+        Path | None, typer.Option(help="The file to write. Default: RUN-PARTY.safetensors.", metavar="FILE")
     ] = None,
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
-    """Download a run's model, a safetensors file."""
-    from fedsilo import terminal
-
-    hub = options.hub(federation)
-    run, _ = options.find(hub, run_id)
-    options.member(run, party)
-    to = Path(f"{run.id}-{party}.safetensors") if out is None else out
-    size = hub.reader.download_model(run, party, to)
+    """Download a run's model as a safetensors file."""
+    hub = options.open_hub(federation)
+    run, _ = options.find_run(hub, run_id)
+    options.check_party(run, party)
+    path = Path(f"{run.id}-{party}.safetensors") if out is None else out
+    size = hub.reader.download_model(run, party, path)
     if size is None:
         raise NotFoundError(
-            f"{party} has published no model of run {run.id}; `fedsilo run show {run.id}` tells how it is"
+            f"{party} has published no model of run {run.id}; `fedsilo run show {run.id}` shows its state"
         )
-    terminal.console().print(f"{to}: {size:,} bytes", soft_wrap=True)
+    terminal.console().print(f"{path}: {size:,} bytes", soft_wrap=True)

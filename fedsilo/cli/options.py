@@ -1,43 +1,35 @@
-"""What several commands have in common: options, exit codes, and how a command ends that fails."""
+"""The options that several commands share, and what the commands make of them."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
-from fedsilo.errors import FedsiloError, NotFoundError, RunError, SpecError, UsageError
+from fedsilo import terminal
+from fedsilo.admin.client import HubClient
+from fedsilo.config.federation import Federation, load
+from fedsilo.config.run import Run, plan
+from fedsilo.errors import FedsiloError, NotFoundError, SpecError, UsageError
 from fedsilo.keys import is_run
-from fedsilo.text import plain
-
-if TYPE_CHECKING:
-    from fedsilo.admin.client import HubClient
-    from fedsilo.config.federation import Federation
-    from fedsilo.config.run import Run
-
-ERROR, USAGE, RUN_FAILED, INTERRUPTED = 1, 2, 3, 130
-"""Exit codes, beside 0: it could not be done; the arguments are wrong; the run did not end well; Ctrl-C."""
-
-ALL = "\n\nExit codes: 0 done, 1 error, 2 wrong arguments, 3 the run failed, was refused or aborted, 130 interrupted."
-
+from fedsilo.local import supervisor
+from fedsilo.workload.registry import available
 
 SPEC_FILE, SPEC_VARIABLE = Path("federation.yaml"), "FEDSILO_FEDERATION_FILE"
+"""The default of ``--federation``, and the environment variable that replaces it."""
+
+WORKLOAD_HELP = "What to train: a folder of workloads/."
 
 
-def _party_names(incomplete: str) -> list[str]:
-    from fedsilo.config import federation as spec
-
+def _complete_party(incomplete: str) -> list[str]:
     try:
-        described = spec.load(os.environ.get(SPEC_VARIABLE) or SPEC_FILE)
+        spec = load(os.environ.get(SPEC_VARIABLE) or SPEC_FILE)
     except FedsiloError:
         return []
-    return [party.name for party in described.parties if party.name.startswith(incomplete)]
+    return [party.name for party in spec.parties if party.name.startswith(incomplete)]
 
 
-def _workload_names(incomplete: str) -> list[str]:
-    from fedsilo.workload.registry import available
-
+def _complete_workload(incomplete: str) -> list[str]:
     return [name for name in available() if name.startswith(incomplete)]
 
 
@@ -46,151 +38,147 @@ SpecFile = Annotated[
     typer.Option("--federation", help="The federation's file.", metavar="FILE", envvar=SPEC_VARIABLE),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, with times in UTC.")]
-RunId = Annotated[str, typer.Argument(help="The run's id. By default the newest run.", metavar="[RUN]")]
-Party = Annotated[str, typer.Argument(help="The aggregator or a silo.", autocompletion=_party_names)]
-Workload = Annotated[str, typer.Argument(help="What to learn: a folder of workloads/.", autocompletion=_workload_names)]
-Rounds = Annotated[int, typer.Option(help="Rounds to train.")]
-Silos = Annotated[str, typer.Option(help="Their names with commas, or how many. All by default.")]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Chosen = Annotated[
-    list[str] | None, typer.Option("--set", help="A hyperparameter, as lr=0.01. May be repeated.", metavar="KEY=VALUE")
+RunId = Annotated[str, typer.Argument(help="The run's id. Default: the newest run.", metavar="[RUN]")]
+Party = Annotated[str, typer.Argument(help="The aggregator or a silo.", autocompletion=_complete_party)]
+Workload = Annotated[str, typer.Argument(help=WORKLOAD_HELP, autocompletion=_complete_workload)]
+Rounds = Annotated[int, typer.Option(help="How many rounds to train.")]
+Silos = Annotated[str, typer.Option(help="The silos: names separated by commas, or how many. Default: all.")]
+Seed = Annotated[int, typer.Option(help="The seed of all random numbers.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="Set a hyperparameter, for example lr=0.01. May be repeated.", metavar="KEY=VALUE"),
 ]
-Quorum = Annotated[int | None, typer.Option(help="Silos that must answer a round. More than half by default.")]
-Deadline = Annotated[float, typer.Option(help="Seconds after which a round closes with a quorum.")]
+Quorum = Annotated[
+    int | None, typer.Option(help="How many silos a round needs at its deadline. Default: more than half.")
+]
+Deadline = Annotated[float, typer.Option(help="Seconds after which a round closes if it has a quorum.")]
 
 
-class Group(TyperGroup):
-    """A group whose commands end with a line on standard error and an exit code, whatever fedsilo raises."""
+def open_hub(federation: Path) -> HubClient:
+    """The hub of the federation, on AWS or in the local federation of ``fedsilo up``.
 
-    def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
-        try:
-            return super().invoke(ctx)
-        except FedsiloError as error:
-            code = {RunError: RUN_FAILED, UsageError: USAGE}.get(type(error), ERROR)
-            _say(f"error: {error}", "red")
-            raise typer.Exit(code) from error
-        except BrokenPipeError:
-            raise  # the output's reader has gone; Click ends for it
-        except OSError as error:
-            _say(f"error: {error.filename or 'input or output'}: {error.strerror or error}", "red")
-            raise typer.Exit(ERROR) from error
-        except KeyboardInterrupt:
-            _say("interrupted", "yellow")
-            raise typer.Exit(INTERRUPTED) from None
+    Args:
+        federation: The federation's file.
 
-
-def _say(text: str, style: str) -> None:
-    from fedsilo import terminal
-
-    shown = "\n".join(plain(line, 4000) for line in text.splitlines())
-    terminal.console(stderr=True).print(shown, style=style, soft_wrap=True)
-
-
-def hub(federation: Path) -> "HubClient":
-    """The hub of the federation that the file describes: on AWS, or in what ``fedsilo up`` has brought up.
-
-    Raises ``UsageError`` where it has none.
+    Raises:
+        UsageError: The federation has no hub, because FedML's platform runs it.
     """
-    from fedsilo.admin.client import HubClient
-
-    described = self_hosted(federation)
-    connect(federation)
-    return HubClient.of(described)
+    spec = load_self_hosted(federation)
+    use_local_federation(federation)
+    return HubClient.of(spec)
 
 
-def self_hosted(federation: Path) -> "Federation":
-    """The federation that the file describes. Raises ``UsageError`` where FedML's platform runs it."""
-    from fedsilo.config import federation as spec
-
-    described = spec.load(federation)
-    if described.control_plane == "mlops":
+def load_self_hosted(federation: Path) -> Federation:
+    """Load the federation's file. Raises ``UsageError`` if FedML's platform runs the federation."""
+    spec = load(federation)
+    if spec.control_plane == "mlops":
         raise UsageError(
             f"{federation}: control_plane is mlops: FedML's platform starts and shows runs (docs/mlops.md)"
         )
-    return described
+    return spec
 
 
-def connect(federation: Path) -> None:
-    """Use what ``fedsilo up`` has brought up, if it has, and say so."""
-    from fedsilo import terminal
-    from fedsilo.local import supervisor
-
-    if found := supervisor.connect(federation):
+def use_local_federation(federation: Path) -> None:
+    """Use the local federation if one is up, and say so on standard error."""
+    if state := supervisor.connect(federation):
         terminal.console(stderr=True).print(
-            f"using the local AWS emulator at {found.endpoint}; `fedsilo down` ends it", style="dim"
+            f"using the local AWS emulator at {state.endpoint}; `fedsilo down` ends it", style="dim"
         )
 
 
-def folder(path: Path) -> Path:
-    """The folder that ``--out`` names, made where it is not there. Raises ``UsageError`` where it can't be."""
+def make_folder(path: Path) -> Path:
+    """Create the folder that ``--out`` names. Raises ``UsageError`` if that is not possible."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"--out: {path} is no folder, and can't be made: {error.strerror}") from None
+        raise UsageError(f"--out: can't create the folder {path}: {error.strerror}") from None
     return path
 
 
-def find(hub: "HubClient", run_id: str) -> tuple["Run", bytes]:
-    """The run of that id, or the newest; with the bytes of its run.json. Raises ``NotFoundError``."""
+def find_run(hub: HubClient, run_id: str) -> tuple[Run, bytes]:
+    """Find a run.
 
+    Args:
+        hub: The hub of the federation.
+        run_id: The run's id; empty for the newest run.
+
+    Returns:
+        The run, and the content of its run.json.
+
+    Raises:
+        NotFoundError: There is no such run.
+        UsageError: No run can have this id.
+    """
     if not run_id:
-        run_id = next((listed.run for listed in hub.reader.newest_runs()), "")
+        run_id = next((entry.run for entry in hub.reader.newest_runs()), "")
         if not run_id:
             raise NotFoundError(
                 f"federation {hub.federation.name} has no run yet; start one: fedsilo run start WORKLOAD"
             )
     if not is_run(run_id):
-        raise UsageError(f"RUN: {run_id!r} is not a run's id: 4 to 40 of a-z, 0-9 and hyphen")
+        raise UsageError(f"RUN: {run_id!r} is not a run id; a run id is 4 to 40 of a-z, 0-9 and hyphen")
     return hub.reader.run(run_id)
 
 
-def member(run: "Run", party: str) -> str:
-    """The party, if it is one of the run's. Raises ``UsageError``."""
-
+def check_party(run: Run, party: str) -> None:
+    """Raise ``UsageError`` if the party takes no part in the run."""
     if party not in run.parties:
-        raise UsageError(f"PARTY: {party!r} is not in run {run.id}, which has {', '.join(run.parties)}")
-    return party
+        raise UsageError(f"PARTY: {party!r} is not in run {run.id}; its parties are {', '.join(run.parties)}")
 
 
-def members(silos: str, known: list[str]) -> list[str]:
-    """The silos that ``--silos`` names. Raises ``UsageError``."""
-    if not silos:
-        return known
-    if silos.isdecimal():
-        if not 1 <= int(silos) <= len(known):
-            raise UsageError(f"--silos: {silos} is not between 1 and the federation's {len(known)}")
-        return known[: int(silos)]
-    chosen = [name.strip() for name in silos.split(",")]
-    unknown = [repr(name) for name in chosen if name not in known]
-    if unknown:
-        raise UsageError(f"--silos: {', '.join(unknown)} not in the federation, which has {', '.join(known)}")
-    return chosen
+def plan_run(
+    federation: Federation, workload: str, silos: str, overrides: list[str] | None, run_id: str = "", **choices: Any
+) -> Run:
+    """The run that the options describe.
 
+    Args:
+        federation: The federation.
+        workload: The name of the workload.
+        silos: The value of ``--silos``.
+        overrides: The values of ``--set``.
+        run_id: The id of the run; empty for a new one.
+        choices: Further arguments of ``fedsilo.config.run.plan``.
 
-def planned(
-    federation: "Federation", workload: str, silos: str, chosen: list[str] | None, run_id: str = "", **choices: Any
-) -> "Run":
-    """The run that the options ask for; ``choices`` are those of ``run.plan``. Raises ``UsageError``."""
-    from fedsilo.config import run
-
-    known = [silo.name for silo in federation.silos]
+    Raises:
+        UsageError: An option is not valid; the message has a line for each problem.
+    """
+    selected = select_silos(silos, [silo.name for silo in federation.silos])
     try:
-        return run.plan(
-            federation.name, workload, members(silos, known), overrides=pairs(chosen), run_id=run_id or None, **choices
+        return plan(
+            federation.name, workload, selected, overrides=parse_overrides(overrides), run_id=run_id or None, **choices
         )
     except SpecError as error:
         raise UsageError(str(error)) from error
 
 
-def pairs(options: list[str] | None) -> dict[str, str]:
-    """What ``--set`` gives. Raises ``UsageError``."""
-    found: dict[str, str] = {}
+def select_silos(option: str, known: list[str]) -> list[str]:
+    """The silos that ``--silos`` selects. Raises ``UsageError`` if it is not valid.
+
+    Args:
+        option: Names separated by commas, a number, or empty for all.
+        known: The federation's silos.
+    """
+    if not option:
+        return known
+    if option.isdecimal():
+        if not 1 <= int(option) <= len(known):
+            raise UsageError(f"--silos: {option} is not between 1 and {len(known)}, the federation's number of silos")
+        return known[: int(option)]
+    selected = [name.strip() for name in option.split(",")]
+    unknown = [repr(name) for name in selected if name not in known]
+    if unknown:
+        raise UsageError(f"--silos: {', '.join(unknown)} not in the federation; its silos are {', '.join(known)}")
+    return selected
+
+
+def parse_overrides(options: list[str] | None) -> dict[str, str]:
+    """The hyperparameters that ``--set`` sets. Raises ``UsageError`` if one is not valid."""
+    overrides: dict[str, str] = {}
     for option in options or []:
         key, equals, value = option.partition("=")
         if not equals or not key:
             raise UsageError(f"--set: {option!r} is not KEY=VALUE")
-        if key in found:
+        if key in overrides:
             raise UsageError(f"--set: {key} is given twice")
-        found[key] = value
-    return found
+        overrides[key] = value
+    return overrides

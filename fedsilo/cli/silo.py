@@ -1,41 +1,34 @@
 """``fedsilo silo``: the parties and their agents."""
 
-import typer
-
-from fedsilo.cli import options
+from fedsilo import terminal
+from fedsilo.cli import group, options
 from fedsilo.cli.options import AsJson, SpecFile
+from fedsilo.ledger.schema import AgentStatus
 from fedsilo.text import ago
 
-app = typer.Typer(cls=options.Group, help="The parties and their agents.", no_args_is_help=True)
+app = group.new_app("Show the parties and their agents.")
 
 
-@app.callback()
-def silo() -> None:
-    """The parties and their agents."""
-
-
-@app.command("list", epilog=options.ALL)
-def list_(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) -> None:
-    """List the parties: when each one's agent was heard of, its version, and what it does."""
-    from fedsilo import terminal
-
-    hub = options.hub(federation)
+@app.command("list", epilog=group.EXIT_CODES)
+def list_silos(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) -> None:
+    """List the parties: the last heartbeat of each agent, its version, and what it does."""
+    hub = options.open_hub(federation)
     agents = hub.reader.agents(hub.parties)
     if as_json:
         terminal.print_json([agent.to_json() for agent in agents])
         return
-    rows = [
-        (
-            agent.party,
-            "away" if agent.silent else agent.state,
-            agent.run,
-            len(agent.queued) or "",
-            agent.version,
-            agent.launcher,
-            ago(agent.silent_seconds),
-            terminal.local(agent.seen),
-        )
-        for agent in agents
-    ]
-    heads = ("party", "agent", "run", "queued", "version", "launcher", "heard of", "at")
-    terminal.console().print(terminal.table(heads, rows, right=("queued",)))
+    heads = ("party", "agent", "run", "queued", "version", "launcher", "heartbeat", "at")
+    terminal.console().print(terminal.table(heads, [_row(agent) for agent in agents], right=("queued",)))
+
+
+def _row(agent: AgentStatus) -> tuple[object, ...]:
+    return (
+        agent.party,
+        "away" if agent.silent else agent.state,
+        agent.run,
+        len(agent.queued) or "",
+        agent.version,
+        agent.launcher,
+        ago(agent.silent_seconds),
+        terminal.local(agent.seen),
+    )

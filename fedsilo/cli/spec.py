@@ -2,39 +2,34 @@
 
 import typer
 
-from fedsilo.cli import options
-from fedsilo.cli.options import AsJson, SpecFile
+from fedsilo import terminal
+from fedsilo.cli import group
+from fedsilo.cli.options import SPEC_FILE, AsJson, SpecFile
+from fedsilo.config.federation import load
 from fedsilo.errors import SpecError
+from fedsilo.states import CommandExit
 
-app = typer.Typer(cls=options.Group, help="The federation's file.", no_args_is_help=True)
-
-
-@app.callback()
-def spec() -> None:
-    """The federation's file."""
+app = group.new_app("Check the federation's file.")
 
 
-@app.command(epilog=options.ALL)
-def check(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) -> None:
-    """Check the federation's file, without asking AWS."""
-    from fedsilo import terminal
-    from fedsilo.config import federation as spec
-
+@app.command(epilog=group.EXIT_CODES)
+def check(as_json: AsJson = False, federation: SpecFile = SPEC_FILE) -> None:
+    """Check the federation's file, without any call to AWS."""
     try:
-        described = spec.load(federation)
+        spec = load(federation)
     except SpecError as error:
         if not as_json:
             raise
         terminal.print_json({"file": str(federation), "ok": False, "problems": str(error).splitlines()})
-        raise typer.Exit(options.ERROR) from error
-    silos = [silo.name for silo in described.silos]
+        raise typer.Exit(CommandExit.ERROR) from error
+    silos = [silo.name for silo in spec.silos]
     if as_json:
         terminal.print_json(
-            {"file": str(federation), "ok": True, "problems": [], "federation": described.name, "silos": silos}
+            {"file": str(federation), "ok": True, "problems": [], "federation": spec.name, "silos": silos}
         )
         return
-    where = described.aggregator.region
     terminal.console().print(
-        f"{federation}: ok: federation {described.name}, aggregator in {where}, {len(silos)} silos: {', '.join(silos)}",
+        f"{federation}: ok: federation {spec.name}, aggregator in {spec.aggregator.region}, "
+        f"{len(silos)} silos: {', '.join(silos)}",
         soft_wrap=True,
     )

@@ -14,7 +14,8 @@ from rich.console import Console
 from fedsilo import names
 from fedsilo.admin.logs import Tail
 from fedsilo.admin.watch import RunProgress, _Lines
-from fedsilo.cli import run as commands
+from fedsilo.cli import run as run_commands
+from fedsilo.cli import run_views
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
 from fedsilo.ledger import reader
@@ -24,7 +25,7 @@ from fedsilo.ledger.schema import AgentStatus, Status
 from fedsilo.report.result import RunResult
 from fedsilo.states import TERMINAL
 from fedsilo.text import plain
-from tests.support.operator_harness import SILOS, Desk
+from tests.support.operator_harness import SILOS, OperatorHarness
 
 HOSTILE = (
     "\x1b[2J\x1b]0;owned\x07\x1b]8;;http://evil\x1b\\x\x9b31m\r\b\x7f\u202egnp\u2066\u200b\ud800\x00\n"
@@ -126,10 +127,10 @@ def test_a_log_whose_beginning_is_cut_off_is_shown_once() -> None:
 
 
 @pytest.fixture(scope="module")
-def desk(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Desk:
-    desk = Desk(tmp_path_factory.mktemp("desk"))
-    desk.begin("run-1", rounds=2)
-    return desk
+def operator(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> OperatorHarness:
+    operator = OperatorHarness(tmp_path_factory.mktemp("operator"))
+    operator.begin("run-1", rounds=2)
+    return operator
 
 
 def run_of(name: str) -> Run:
@@ -153,7 +154,7 @@ def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, l
         console.print(story.table())
         console.print(result.table())
     told = [story.line(), *_Lines(run).news(story), screen.getvalue()]
-    told += [json.dumps(value, allow_nan=False) for value in (commands._shown(story), result.to_json())]
+    told += [json.dumps(value, allow_nan=False) for value in (run_views.progress_to_json(story), result.to_json())]
     assert_harmless("\n".join(told))
 
 
@@ -174,27 +175,27 @@ WORST = {"state": HOSTILE, "reason": HOSTILE, "version": HOSTILE, "launcher": HO
     ids=["hostile", "odd"],
 )
 def test_no_ledger_breaks_a_command(
-    desk: Desk, monkeypatch: pytest.MonkeyPatch, aggregator: Any, other: Any, lines: Any, log: bytes
+    operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch, aggregator: Any, other: Any, lines: Any, log: bytes
 ) -> None:
-    monkeypatch.setattr(commands, "ABORT_SECONDS", 0.0)
-    monkeypatch.setattr(commands, "POLL_SECONDS", 0.0)
+    monkeypatch.setattr(run_commands, "ABORT_SECONDS", 0.0)
+    monkeypatch.setattr(run_commands, "POLL_SECONDS", 0.0)
     keys = RunKeys("run-1")
-    desk.put(keys.status(names.AGGREGATOR), dumped(aggregator))
-    desk.put(keys.status("hungary"), dumped(other))
-    desk.put(keys.metrics(names.AGGREGATOR), dumped(lines))
-    desk.put(keys.log("hungary"), log)
-    desk.put(agent_key("hungary"), dumped(other))
+    operator.put(keys.status(names.AGGREGATOR), dumped(aggregator))
+    operator.put(keys.status("hungary"), dumped(other))
+    operator.put(keys.metrics(names.AGGREGATOR), dumped(lines))
+    operator.put(keys.log("hungary"), log)
+    operator.put(agent_key("hungary"), dumped(other))
     for command in (
         ["run", "list"], ["run", "show"], ["run", "show", "--json"], ["run", "logs", "hungary"], ["silo", "list"],
-        ["doctor"], ["run", "abort"], ["run", "report", "--out", str(desk.folder / "report")],
+        ["doctor"], ["run", "abort"], ["run", "report", "--out", str(operator.folder / "report")],
         *([["run", "watch"]] if aggregator["state"] == "FAILED" else []),
     ):  # fmt: skip
-        result = desk.run(*command)
+        result = operator.run(*command)
         assert result.exit_code in (0, 1, 3)
         assert result.stdout
         assert_harmless(result.stdout)
         assert_harmless(result.stderr)
-    json.loads((desk.folder / "report" / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
+    json.loads((operator.folder / "report" / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
 
 
 ENDED = st.builds(lambda status: dumped({**status, "state": "FAILED"}), STATUSES)
@@ -204,20 +205,20 @@ ENDED = st.builds(lambda status: dumped({**status, "state": "FAILED"}), STATUSES
 @given(aggregator=ENDED, silo=BODIES, lines=LEDGERS, others=LEDGERS)
 @example(dumped(WORST | {"state": "FAILED"}), dumped(WORST), b"[" * 100_000, dumped(HOSTILE))
 def test_no_ledger_breaks_show_watch_and_report(
-    desk: Desk, aggregator: bytes, silo: bytes, lines: bytes, others: bytes
+    operator: OperatorHarness, aggregator: bytes, silo: bytes, lines: bytes, others: bytes
 ) -> None:
     """With what the parties wrote read from S3; the silos can't keep a watch from ending."""
-    keys, out = RunKeys("run-1"), desk.folder / "fuzzed"
+    keys, out = RunKeys("run-1"), operator.folder / "fuzzed"
     for key, body in (
         (keys.status(names.AGGREGATOR), aggregator), (keys.metrics(names.AGGREGATOR), lines),
         (keys.status("hungary"), silo), (keys.metrics("hungary"), others),
     ):  # fmt: skip
-        desk.put(key, body)
+        operator.put(key, body)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fedsilo.admin.watch.GRACE_SECONDS", 0.0)
-        patch.setattr(commands, "POLL_SECONDS", 0.0)
+        patch.setattr(run_commands, "POLL_SECONDS", 0.0)
         for command, code in ((["show"], 0), (["watch"], 3), (["report", "--out", str(out)], 0)):
-            result = desk.run("run", *command)
+            result = operator.run("run", *command)
             assert result.exit_code == code
             assert_harmless(result.stdout + result.stderr)
     told = json.loads((out / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
@@ -225,16 +226,16 @@ def test_no_ledger_breaks_show_watch_and_report(
     assert_harmless((out / "report.html").read_text())
 
 
-def test_a_ledger_of_any_size_is_read_up_to_a_limit(desk: Desk) -> None:
+def test_a_ledger_of_any_size_is_read_up_to_a_limit(operator: OperatorHarness) -> None:
     """A million lines, one line of megabytes, a nested one, and between them one that tells something."""
     metric = {"kind": "metric", "name": "Test:AUC", "value": 0.75, "step": 1, "time": 1.8e9}
     good = dumped(metric)
     keys = RunKeys("run-1")
     odd = [dumped(metric | {"text": "x" * 10**6}), b"[" * 60_000, b'{"a":' * 10_000, dumped(metric | {"value": 5.0})]
-    desk.put(keys.metrics(names.AGGREGATOR), b"\n".join([*odd, good]))
-    desk.put(keys.metrics("hungary"), good + b"\n{}" * 10**6)
-    desk.put(keys.metrics("cleveland"), good + b"\n" + b" " * (reader.SILO_METRICS_BYTES + 2**20))
-    found = desk.reader.record(run_of(desk.name))
+    operator.put(keys.metrics(names.AGGREGATOR), b"\n".join([*odd, good]))
+    operator.put(keys.metrics("hungary"), good + b"\n{}" * 10**6)
+    operator.put(keys.metrics("cleveland"), good + b"\n" + b" " * (reader.SILO_METRICS_BYTES + 2**20))
+    found = operator.reader.record(run_of(operator.name))
     assert found.metric("Test:AUC") == 0.75
     assert {party: len(lines) for party, lines in found.lines.items()} == {
         "aggregator": 1,
@@ -251,24 +252,24 @@ def test_a_ledger_of_any_size_is_read_up_to_a_limit(desk: Desk) -> None:
     ids=["empty", "deep", "binary", "list", "hostile"],
 )
 def test_a_run_json_that_makes_no_sense_is_named_and_hides_no_other(endpoint: str, tmp_path: Path, body: bytes) -> None:
-    desk = Desk(tmp_path)
-    desk.begin("run-1")
-    desk.begin("bad-1")
-    desk.put("runs/bad-1/run.json", body)
-    assert {"run-1", "bad-1"} <= {run["run"] for run in desk.json("run", "list")}
-    shown = desk.run("run", "show", "bad-1")
+    operator = OperatorHarness(tmp_path)
+    operator.begin("run-1")
+    operator.begin("bad-1")
+    operator.put("runs/bad-1/run.json", body)
+    assert {"run-1", "bad-1"} <= {run["run"] for run in operator.json("run", "list")}
+    shown = operator.run("run", "show", "bad-1")
     assert shown.exit_code == 1
-    assert f"error: {desk.bucket}/runs/bad-1/run.json: " in shown.stderr
+    assert f"error: {operator.bucket}/runs/bad-1/run.json: " in shown.stderr
     assert_harmless(shown.stderr)
 
 
-def test_objects_of_any_size_are_read_up_to_a_limit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_objects_of_any_size_are_read_up_to_a_limit(operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "STATUS_BYTES", 100)
     monkeypatch.setattr(reader, "LOG_BYTES", 10)
-    desk.put("runs/run-1/hungary/status.json", dumped({"state": "TRAINING", "reason": "x" * 100}))
-    desk.put("runs/run-1/hungary/log.txt", b"0123456789abcdef\n")
-    assert desk.json("run", "show")["parties"]["hungary"]["state"] == "UNKNOWN"
-    assert desk.run("run", "logs", "hungary").stdout == "789abcdef\n"
+    operator.put("runs/run-1/hungary/status.json", dumped({"state": "TRAINING", "reason": "x" * 100}))
+    operator.put("runs/run-1/hungary/log.txt", b"0123456789abcdef\n")
+    assert operator.json("run", "show")["parties"]["hungary"]["state"] == "UNKNOWN"
+    assert operator.run("run", "logs", "hungary").stdout == "789abcdef\n"
 
 
 def test_the_fuzz_would_notice(tmp_path: Path) -> None:

@@ -1,119 +1,104 @@
-"""The command tells what is wrong with its options in one line, and help costs nothing."""
+"""The ``fedsilo`` command itself: help, version, unknown commands and completion."""
 
 import os
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from fedsilo.cli import main
-from fedsilo.names import AGGREGATOR
-from tests.support.hub import Hub
+from fedsilo import __version__
+from fedsilo.cli.main import app
+from tests.support.operator_harness import OperatorHarness
 
-ROOT = Path(__file__).parents[2]
-FEDERATION = ("--federation", str(ROOT / "federation.yaml"))
+NOUNS = [["run"], ["model"], ["silo"], ["spec"]]
+
+OF_A_FEDERATION = [
+    ["doctor"], ["cost"], ["up"], ["down"], ["demo"],
+    *(["run", verb] for verb in ("start", "list", "show", "watch", "logs", "abort", "report")),
+    ["model", "download"], ["silo", "list"], ["spec", "check"],
+]  # fmt: skip
+
+COMMANDS = [[], ["completion"], ["package"], ["agent"], ["trainer"], *NOUNS, *OF_A_FEDERATION]
 
 
-@pytest.fixture(autouse=True)
-def _signals() -> Iterator[None]:
-    """``cli.main`` takes over signals."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+def named(command: list[str]) -> str:
+    return " ".join(command) or "fedsilo"
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=named)
+def test_every_command_has_help(command: list[str]) -> None:
+    result = CliRunner().invoke(app, [*command, "--help"], prog_name="fedsilo")
+    assert result.exit_code == 0
+    assert result.stdout.startswith(f"Usage: fedsilo {' '.join(command)}".rstrip())
+    sentences = [line.strip() for line in result.stdout.splitlines()[2:] if line.strip()]
+    assert len(sentences[0]) > 15
+    if command in OF_A_FEDERATION:
+        assert "--federation FILE" in result.stdout
+        assert "3 the run failed, was" in result.stdout
+
+
+@pytest.mark.parametrize("command", [[], *NOUNS], ids=named)
+def test_a_noun_without_a_verb_shows_its_verbs(command: list[str]) -> None:
+    result = CliRunner().invoke(app, command, prog_name="fedsilo")
+    assert result.exit_code == 2
+    assert "Commands:" in result.output
+
+
+HEAVY = {"boto3", "botocore", "fedml", "moto", "numpy", "pydantic", "rich", "sagemaker", "torch", "yaml"}
+
+
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_help_and_version_import_nothing_heavy(option: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "fedsilo", option]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
+    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in process.stderr.splitlines()}
+    assert {"typer", "fedsilo"} <= imported, "the control"
+    assert not imported & HEAVY
+
+
+def test_the_summary_of_each_command_is_the_first_line_of_its_help() -> None:
+    listed = CliRunner().invoke(app, ["--help"], prog_name="fedsilo").stdout.partition("Commands:\n")[2]
+    summaries = {line.split()[0]: line.split(maxsplit=1)[1] for line in listed.splitlines()}
+    assert "trainer" not in summaries, "it is hidden"
+    for name, summary in summaries.items():
+        assert not summary.endswith("..."), "it fits into a line"
+        shown = CliRunner().invoke(app, [name, "--help"], prog_name="fedsilo").stdout
+        assert shown.splitlines()[2].strip() == summary
+
+
+def test_version_is_printed() -> None:
+    result = CliRunner().invoke(app, ["--version"], prog_name="fedsilo")
+    assert (result.exit_code, result.stdout) == (0, f"fedsilo {__version__}\n")
+
+
+def test_an_unknown_command_or_option_is_a_usage_error() -> None:
+    assert CliRunner().invoke(app, ["fly"]).exit_code == 2
+    assert CliRunner().invoke(app, ["run", "list", "--fast"]).exit_code == 2
+    assert CliRunner().invoke(app, ["run", "list", "--limit", "0"]).exit_code == 2
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_script_of_the_shell(shell: str) -> None:
+    result = CliRunner().invoke(app, ["completion", shell], prog_name="fedsilo")
+    assert result.exit_code == 0
+    assert f"_FEDSILO_COMPLETE=complete_{shell}" in result.stdout
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("line", "expected"),
     [
-        (["--workload", "nosuch"], "workload: 'nosuch' is not one of heart_disease, mlp"),
-        (["--workload", "[/red]"], "workload: '[/red]' is not one of heart_disease, mlp"),
-        (["--workload", "[bold]"], "workload: '[bold]' is not one of heart_disease, mlp"),
-        (
-            ["--set", "momentum=0.9"],
-            'unknown hyperparameter "momentum" of heart_disease; it has batch_size, client_optimizer, epochs, lr, mu, '
-            "weight_decay",
-        ),
-        (["--set", "lr=fast"], "hyperparameters.lr: 'fast' is not of type float"),
-        (["--set", "lr"], "--set: 'lr' is not KEY=VALUE"),
-        (["--silos", "9"], "--silos: 9 is not between 1 and the federation's 4"),
-        (["--silos", "0"], "--silos: 0 is not between 1 and the federation's 4"),
-        (["--silos", "²"], "--silos: '²' not in the federation, which has cleveland, hungary, switzerland, long-beach"),
-        (
-            ["--silos", "cleveland,boston"],
-            "--silos: 'boston' not in the federation, which has cleveland, hungary, switzerland, long-beach",
-        ),
-        (["--silos", "cleveland,cleveland"], "silos: a silo is named twice"),
-        (["--silos", "2", "--quorum", "3"], "quorum: 3 is more than the 2 silos of the run"),
-        (["--quorum", "0"], "quorum: Input should be greater than or equal to 1"),
-        (["--rounds", "0"], "rounds: Input should be greater than or equal to 1"),
-        (["--deadline", "nan"], "deadline_seconds: "),
-        (["--deadline", "-1"], "deadline_seconds: Input should be greater than 0"),
-        (["--federation", "missing.yaml"], "missing.yaml: No such file or directory"),
+        ("fedsilo run ", {"start", "list", "show", "watch", "logs", "abort", "report"}),
+        ("fedsilo run logs h", {"hungary"}),
+        ("fedsilo run start heart", {"heart_disease"}),
     ],
 )
-def test_a_bad_option_is_one_line_and_an_exit_code(
-    options: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    out = tmp_path / "out"
-    monkeypatch.setattr(sys, "argv", ["fedsilo", "demo", *FEDERATION, "--out", str(out), *options])
-    with pytest.raises(SystemExit) as caught:
-        main.main()
-    printed = capsys.readouterr()
-    assert caught.value.code == (1 if "missing.yaml" in words else 2)
-    assert printed.out == ""
-    [line] = printed.err.splitlines()
-    assert line.startswith(f"error: {words}")
-    assert not out.exists(), "nothing was begun"
-
-
-def test_several_bad_options_are_told_at_once(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    options = ["--rounds", "0", "--seed", "-1", "--deadline", "0"]
-    monkeypatch.setattr(sys, "argv", ["fedsilo", "demo", *FEDERATION, *options])
-    with pytest.raises(SystemExit):
-        main.main()
-    lines = capsys.readouterr().err.removeprefix("error: ").splitlines()
-    assert {line.split(":")[0] for line in lines} == {"rounds", "seed", "deadline_seconds"}
-
-
-def test_help_imports_nothing_heavy() -> None:
-    process = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "fedsilo", "--help"], capture_output=True, text=True, check=True
-    )
-    assert "Train a federation on this machine" in process.stdout
-    imported = {line.rpartition("|")[2].strip().split(".")[0] for line in process.stderr.splitlines()}
-    assert {"typer", "fedsilo"} <= imported, "the control"
-    assert not imported & {"torch", "fedml", "boto3", "botocore", "pydantic", "numpy", "sagemaker", "moto", "yaml"}
-
-
-def test_a_trainer_without_a_name_says_what_is_missing_and_is_over() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FEDSILO_")}
-    process = subprocess.run(
-        [sys.executable, "-m", "fedsilo", "trainer", "run-1"],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 3
-    assert "FEDSILO_PARTY is not set" in process.stderr
-    assert "Traceback" not in process.stderr
-
-
-def test_a_trainer_of_a_run_that_was_not_started_says_so(hub: Hub) -> None:
-    process = subprocess.run(
-        [sys.executable, "-m", "fedsilo", "trainer", "no-such-run"],
-        env=os.environ | hub.settings(AGGREGATOR).to_environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 1
-    assert f"read {hub.bucket}/runs/no-such-run/run.json by" in process.stderr
-    assert "run no-such-run was started in this federation" in process.stderr
-    assert "Traceback" not in process.stderr
+def test_bash_completes(operator: OperatorHarness, line: str, expected: set[str]) -> None:
+    environment = os.environ | {
+        "_FEDSILO_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+        "FEDSILO_FEDERATION_FILE": str(operator.file),
+    }
+    done = subprocess.run([sys.executable, "-m", "fedsilo"], env=environment, capture_output=True, text=True)
+    assert set(done.stdout.split()) == expected, done.stderr

@@ -1,12 +1,15 @@
-"""An operator's desk for tests: a federation in the emulator, its file, the command, and parties to be played."""
+"""The operator in tests: a federation in the emulator, its file, the ``fedsilo`` command, and parties to play."""
 
 import itertools
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import boto3
+import pytest
 import yaml
 from click.testing import Result
 from typer.testing import CliRunner
@@ -17,6 +20,7 @@ from fedsilo.cli.main import app
 from fedsilo.config.federation import Federation, parse
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
+from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub
 
@@ -25,13 +29,13 @@ REGION = "us-east-1"
 _count = itertools.count()
 
 
-class Desk:
-    """A federation of its own; ``run`` is the ``fedsilo`` command with its file."""
+class OperatorHarness:
+    """An operator of a federation of its own. The parties have no agents: the test writes what they would write."""
 
     def __init__(self, folder: Path, *, deployed: bool = True, **aggregator: Any) -> None:
         self.folder = folder
         described = {
-            "name": f"desk{next(_count)}",
+            "name": f"operator{next(_count)}",
             "aggregator": {"region": REGION, "vpc_cidr": "10.0.0.0/16", **aggregator},
             "silos": [{"name": silo, "vpc_cidr": f"10.{rank}.0.0/16"} for rank, silo in enumerate(SILOS, start=1)],
         }
@@ -47,7 +51,7 @@ class Desk:
             create_hub(self.federation)
 
     def run(self, *arguments: str, environment: dict[str, str | None] | None = None) -> Result:
-        """Run the command in this process. A traceback fails the test."""
+        """Run the command in this process. Any exception but an exit fails the test."""
         if environment is not None:
             boto3.DEFAULT_SESSION = None  # it keeps the credentials that it found first
         result = CliRunner().invoke(
@@ -72,7 +76,7 @@ class Desk:
         return result.stdout.splitlines()[0]
 
     def begin(self, run_id: str, created: datetime | None = None, **choices: Any) -> Run:
-        """A run that nobody has been asked to take part in."""
+        """Create a run without asking any agent to take part."""
         run = plan(self.name, "heart_disease", SILOS, overrides={}, run_id=run_id, **choices)
         run = run.model_copy(update={"created": created or datetime.now(UTC)})
         self.client.put_run(run)
@@ -87,7 +91,7 @@ class Desk:
         self.put(RunKeys(run_id).status(party), json.dumps(status))
 
     def agent(self, party: str, **fields: Any) -> None:
-        """Write what a party's agent says of itself."""
+        """Write a heartbeat of a party's agent."""
         said = {"party": party, "version": __version__, "state": "IDLE", "run": None, "queued": [], "launcher": "local"}
         self.put(agent_key(party), json.dumps(said | fields))
 
@@ -96,7 +100,7 @@ class Desk:
             self.agent(party.name)
 
     def requests(self, party: str) -> list[dict[str, Any]]:
-        """Take the requests out of a party's control queue."""
+        """Receive and delete the requests in a party's control queue."""
         url = self.sqs.get_queue_url(QueueName=names.control_queue(self.name, party))["QueueUrl"]
         found: list[dict[str, Any]] = []
         while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
@@ -106,7 +110,7 @@ class Desk:
         return found
 
     def finish(self, run_id: str, rounds: int = 2) -> None:
-        """Play a whole run: statuses, metrics, model and logs of all parties."""
+        """Write what all parties of a finished run have written: statuses, metrics, model and logs."""
         keys, lines = RunKeys(run_id), []
         for k in range(rounds + 1):
             lines.append({"kind": "event", "name": "opened", "round": k, "time": 1.8e9 + k, "text": ""})
@@ -136,3 +140,32 @@ class Desk:
                 parameters={"train data size": 199},
                 finished="2026-11-22T08:15:30.000Z",
             )
+
+
+@pytest.fixture
+def operator(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OperatorHarness:
+    """An operator in a folder of its own, whose commands poll often."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fedsilo.cli.run.POLL_SECONDS", 0.01)
+    return OperatorHarness(tmp_path)
+
+
+@contextmanager
+def between_polls(*steps: Callable[[], object], read: str = "statuses") -> Iterator[None]:
+    """Take one step each time before a command polls, so that the command sees the effect of each step.
+
+    Args:
+        steps: Write what parties would write meanwhile.
+        read: The method of ``Reader`` with which the command polls.
+    """
+    remaining = iter(steps)
+    original = getattr(Reader, read)
+
+    def step_and_read(*arguments: Any) -> Any:
+        next(remaining, lambda: None)()
+        return original(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reader, read, step_and_read)
+        yield
+    assert next(remaining, None) is None, "the command ended before the last step"
