@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,6 +70,8 @@ class Step:
     """Does it. The flag says that it was begun before and not finished."""
     makes: str = ""
     """A path in the checkout without which the step is not done, whatever its stamp says."""
+    repairable: bool = True
+    """Whether it can mend what an interruption left half done. If not, the environment is made anew."""
 
     def digest(self) -> str:
         """What the step is made from, in short. A virtual environment holds absolute paths, so its own counts too."""
@@ -83,9 +85,12 @@ class Step:
         exists = environment.python.exists() and (ROOT / self.makes).exists()
         return exists and stamp.is_file() and stamp.read_text() == self.digest()
 
+    def interrupted(self, environment: Environment) -> bool:
+        return (environment.stamps / f"{self.name}.begun").exists()
+
     def perform(self, environment: Environment) -> None:
         begun, stamp = environment.stamps / f"{self.name}.begun", environment.stamps / self.name
-        interrupted = begun.exists()
+        interrupted = self.interrupted(environment)
         stamp.unlink(missing_ok=True)
         if environment.stamps.is_dir():
             begun.touch()
@@ -112,8 +117,6 @@ def install_torch(file: str) -> Callable[[Environment, bool], None]:
     """PyTorch, from the package index that FEDSILO_TORCH_INDEX names, or else from pip's."""
 
     def install(environment: Environment, interrupted: bool) -> None:
-        if interrupted:  # pip can't repair a package that it left half installed; nothing but uv is lost here
-            make_environment(environment, interrupted)
         index = os.environ.get("FEDSILO_TORCH_INDEX")
         pip(environment, *(["--index-url", index] if index else []), "--requirement", REQUIREMENTS / file)
 
@@ -185,6 +188,7 @@ TORCH = Step(
     "PyTorch (a CPU build: 200 MB to download, 700 MB installed; a GPU build: several times that)",
     (REQUIREMENTS / "torch.txt",),
     install_torch("torch.txt"),
+    repairable=False,  # pip takes a package that it left half installed for a whole one
 )
 DEMO = Step(
     "demo",
@@ -227,6 +231,7 @@ INSTALLATIONS: dict[str, tuple[str, tuple[Step, ...]]] = {
                 "PyTorch and torchvision (200 MB to download)",
                 (REQUIREMENTS / "torch.txt", REQUIREMENTS / "torch-mlops.txt"),
                 install_torch("torch-mlops.txt"),
+                repairable=False,
             ),
             Step("mlops", "FedML with its pins", (REQUIREMENTS / "mlops.txt",), install_packages("mlops.txt")),
             compiled("compiled", "torch.txt", "torch-mlops.txt", "mlops.txt"),
@@ -262,17 +267,17 @@ def locked() -> Iterator[None]:
         os.close(descriptor)
 
 
-def install(name: str) -> None:
+def install(environment: Environment, steps: Sequence[Step]) -> None:
     """Run the steps of an installation that are not done.
 
     Raises:
         InstallError: a step failed.
     """
-    folder, steps = INSTALLATIONS[name]
-    environment = Environment(ROOT / folder)
     if all(step.done(environment) for step in steps):
         return
     with locked():
+        if any(step.interrupted(environment) and not step.repairable for step in steps):
+            shutil.rmtree(environment.folder)
         for place, step in enumerate(steps, 1):
             if step.done(environment):
                 continue
@@ -288,8 +293,8 @@ def main() -> None:
     if len(sys.argv) < 2 or not set(sys.argv[1:]) <= INSTALLATIONS.keys():
         sys.exit(f"usage: {sys.argv[0]} {'|'.join(INSTALLATIONS)} …")
     try:
-        for name in sys.argv[1:]:
-            install(name)
+        for folder, steps in map(INSTALLATIONS.__getitem__, sys.argv[1:]):
+            install(Environment(ROOT / folder), steps)
     except InstallError as error:
         sys.exit(f"{error}\nWhat it said is above. When that is mended, run the same command again: it goes on here.")
     except KeyboardInterrupt:
