@@ -135,6 +135,8 @@ class Status(_Document):
     """From the agent: the digest of run.json that the request named."""
     failure: Annotated[str, _text()] = ""
     """From the agent: what the trainer said of its failure before it was started again."""
+    failed_tries: Annotated[int, _read(lambda value: count(value) or 0)] = 0
+    """From the agent: how many of the trainer's tries have ended badly."""
 
     @classmethod
     def of(cls, body: bytes | None, silent_seconds: float | None = None) -> Self:

@@ -16,7 +16,6 @@ import fedsilo
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
-from fedsilo.ledger.lenient import utc
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.schema import LedgerLine, Status
 from fedsilo.states import TERMINAL, LineKind, PartyState
@@ -31,11 +30,6 @@ CLOSE_SECONDS = 60.0
 """How long the end of a party's part may wait until the ledger is written."""
 
 log = logging.getLogger(__name__)
-
-
-def now() -> str:
-    """The time as the ledger stores it."""
-    return str(utc(datetime.now(UTC)))
 
 
 class Ledger:

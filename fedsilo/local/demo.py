@@ -90,16 +90,16 @@ class _Failures:
 
     def __init__(self, local: LocalFederation, folder: Path, run: Run, console: Console) -> None:
         self._local, self._folder, self._run, self._console = local, folder, run, console
-        self._shown: dict[str, str] = {}
+        self._shown: dict[str, int] = {}
+        """How many failed tries were shown, by party."""
 
     def show(self, progress: RunProgress) -> None:
         """Show what has failed since the last call."""
         for party in self._local.restart_dead_agents():
             self._console.print(f"the agent of {party} ended and was started again", style="red")
         for party, status in progress.statuses.items():
-            failed = status.state in (PartyState.PENDING, PartyState.FAILED) and "the trainer " in status.reason
-            if failed and status.reason != self._shown.get(party):
-                self._shown[party] = status.reason
+            if status.failed_tries > self._shown.get(party, 0):
+                self._shown[party] = status.failed_tries
                 self._show_log(party, status.reason)
 
     def _show_log(self, party: str, reason: str) -> None:

@@ -293,8 +293,8 @@ def test_agent_killed_in_mid_run_finds_its_trainer_again(agents: Agents) -> None
     agents.processes[SILOS[0]].send_signal(signal.SIGKILL)
     agents.processes[SILOS[0]].wait()
     agents.start_agent(SILOS[0])
-    agents.until(lambda: agents.said(SILOS[0])[-1]["message"].startswith("goes on with"), "the agent to be back")
-    assert agents.said(SILOS[0])[-1]["message"] == f"goes on with {run.id}, queued ['{waiting.id}']"
+    agents.until(lambda: agents.said(SILOS[0])[-1]["message"].startswith("continues with"), "the agent to be back")
+    assert agents.said(SILOS[0])[-1]["message"] == f"continues with {run.id}; queued: {waiting.id}"
     assert agents.trainer(run, SILOS[0]) == trainer
     agents.go_on(run, SILOS[0])
     agents.until_states(run, "FINISHED")
@@ -333,7 +333,7 @@ def test_trainer_that_keeps_dying_is_given_up_with_the_reason(agents: Agents) ->
     agents.until(fork.exists, "the trainer")
     agents.until(kill, "the agent to give up")
     assert len(killed) == 4
-    assert agents.status(run, SILOS[0])["reason"] == "the trainer was killed by signal 9 at try 4"
+    assert agents.status(run, SILOS[0])["reason"] == "the trainer was killed by signal 9 on try 4"
     agents.until_idle()
 
 
@@ -351,10 +351,10 @@ def test_trainer_that_keeps_failing_says_why_and_has_not_failed_before_it_is_giv
 
     agents.until(over, "the agent to give up")
     agents.sqs.create_queue(QueueName=names.data_queue(agents.federation.name, SILOS[0]), Attributes=attributes)
-    why = f"; it said: not found: find queue {names.data_queue(agents.federation.name, SILOS[0])}"
+    why = f"; the trainer reported: not found: find queue {names.data_queue(agents.federation.name, SILOS[0])}"
     assert [state for state, finished in said if finished] == ["FAILED"]
-    assert said["FAILED", True].startswith(f"the trainer ended with exit code 1 at try 4{why}")
-    assert f"it is started again{why}" in said["PENDING", False]
+    assert said["FAILED", True].startswith(f"the trainer ended with exit code 1 on try 4{why}")
+    assert f"it will be started again{why}" in said["PENDING", False]
     agents.until_idle()
 
 
@@ -387,7 +387,7 @@ def test_requests_that_make_no_sense_are_answered_or_dropped(agents: Agents) -> 
     digest = hashlib.sha256(twice.model_dump_json().encode()).hexdigest()
     again = {"action": "start", "run": twice.id, "sha256": digest}
     agents.say(silo, json.dumps(again))
-    agents.until(lambda: "asked for before" in agents.said(silo)[-1]["message"], "the agent to have read it")
+    agents.until(lambda: "was requested before" in agents.said(silo)[-1]["message"], "the agent to have read it")
     agents.until_idle()
     assert agents.status(twice, silo) == body
     assert sum("not a run request" in line["message"] for line in agents.said(silo)) == 6

@@ -250,7 +250,7 @@ def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(sta
     demo.until(lambda: rounds(demo) > 0, "the first rounds")
     os.kill(demo.python("trainer hungary"), signal.SIGKILL)
     demo.until(
-        lambda: "hungary: the trainer was killed by signal 9; it is started again; its last lines:\n" in demo.text,
+        lambda: "hungary: the trainer was killed by signal 9; it will be started again; its last lines:\n" in demo.text,
         "the obituary",
     )
     assert re.search(r"its last lines:\n    .* INFO fedsilo.training.trainer: hungary takes part in run", demo.text)

@@ -1,0 +1,52 @@
+"""The agent's heartbeat: ``agents/<party>.json``, from which others see that the agent runs, and what it does."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import fedsilo
+from fedsilo.agent.hub import AgentHub
+from fedsilo.agent.timers import Timer
+from fedsilo.ledger.schema import AgentStatus
+from fedsilo.states import AgentState
+
+INTERVAL_SECONDS = 60.0
+"""How often a heartbeat is written when nothing changes. A put a minute is 44,000 a month: about 0.22 USD a party."""
+
+
+class Heartbeat:
+    """Writes the agent's heartbeat. The next agent of the party reads it to continue the work of this one."""
+
+    def __init__(self, hub: AgentHub, party: str, launcher: str) -> None:
+        """Write nothing yet.
+
+        Args:
+            hub: Where to write.
+            party: Whose agent it is.
+            launcher: What starts its trainers: ``kubernetes`` or ``local``.
+        """
+        self._hub = hub
+        self._written = AgentStatus(
+            party=party, version=fedsilo.__version__, launcher=launcher, started=datetime.now(UTC)
+        )
+        self._timer = Timer(INTERVAL_SECONDS)
+
+    @property
+    def due_in(self) -> float:
+        """Seconds until the next heartbeat is due, if nothing changes before."""
+        return self._timer.remaining
+
+    def beat(self, run: str | None, queued: Iterable[str], aborting: Iterable[str]) -> None:
+        """Write a heartbeat if the work has changed since the last one, or if one is due.
+
+        Args:
+            run: The run whose trainer the agent looks after, if any.
+            queued: The runs that wait, the next one first.
+            aborting: The runs whose trainers are being removed, because the operator aborted them.
+        """
+        state = AgentState.BUSY if run else AgentState.IDLE
+        heartbeat = self._written.changed(state=state, run=run, queued=tuple(queued), aborting=tuple(aborting))
+        if heartbeat != self._written or self._timer.passed:
+            heartbeat = heartbeat.changed(seen=datetime.now(UTC))
+            self._hub.put_heartbeat(heartbeat)
+            self._written = heartbeat
+            self._timer.restart()

@@ -1,0 +1,72 @@
+"""Which log of a trainer gets into the ledger, and when."""
+
+import pytest
+
+from fedsilo.agent.log_shipping import INTERVAL_SECONDS, LogShipper
+from tests.support.agent_harness import Clock, MemoryHub, MemoryLauncher
+
+RUN = "heart-1"
+
+
+@pytest.fixture
+def hub() -> MemoryHub:
+    return MemoryHub()
+
+
+@pytest.fixture
+def launcher() -> MemoryLauncher:
+    return MemoryLauncher()
+
+
+@pytest.fixture
+def logs(hub: MemoryHub, launcher: MemoryLauncher, clock: Clock) -> LogShipper:
+    return LogShipper(hub, launcher)  # type: ignore[arg-type]
+
+
+def test_an_empty_log_is_never_uploaded(hub: MemoryHub, launcher: MemoryLauncher, logs: LogShipper) -> None:
+    """`fedsilo run logs` took an empty object for a log, and printed nothing."""
+    logs.upload(RUN)
+    assert hub.uploads == 0
+    launcher.logs[RUN] = "the first line\n"
+    logs.upload(RUN)
+    assert hub.logs == {RUN: "the first line\n"}
+
+
+def test_a_log_is_uploaded_only_if_it_has_changed(hub: MemoryHub, launcher: MemoryLauncher, logs: LogShipper) -> None:
+    launcher.logs[RUN] = "a line\n"
+    for _ in range(2):
+        logs.upload(RUN)
+    assert hub.uploads == 1
+    launcher.logs[RUN] += "another\n"
+    logs.upload(RUN)
+    assert hub.logs[RUN] == "a line\nanother\n"
+
+
+def test_a_running_trainers_log_is_looked_at_now_and_then(
+    hub: MemoryHub, launcher: MemoryLauncher, logs: LogShipper, clock: Clock
+) -> None:
+    for word in ("one", "two", "three"):
+        launcher.logs[RUN] = f"{word}\n"
+        logs.upload_if_due(RUN)
+    assert hub.uploads == 1
+    clock.pass_time(INTERVAL_SECONDS)
+    logs.upload_if_due(RUN)
+    assert hub.logs[RUN] == "three\n"
+
+
+def test_a_value_of_the_data_stays_with_the_party(hub: MemoryHub, launcher: MemoryLauncher, logs: LogShipper) -> None:
+    launcher.logs[RUN] = "ValueError: could not convert string to float: '63y'\n"
+    logs.upload(RUN)
+    assert "63y" not in hub.logs[RUN]
+
+
+def test_a_log_that_cannot_be_uploaded_is_a_warning_and_is_tried_again(
+    hub: MemoryHub, launcher: MemoryLauncher, logs: LogShipper, caplog: pytest.LogCaptureFixture
+) -> None:
+    launcher.logs[RUN] = "a line\n"
+    hub.failing = {"put_log"}
+    logs.upload(RUN)
+    assert "the trainer's log could not be uploaded: put_log failed" in caplog.text
+    hub.failing = set()
+    logs.upload(RUN)
+    assert hub.logs == {RUN: "a line\n"}

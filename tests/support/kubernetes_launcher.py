@@ -1,0 +1,36 @@
+"""A Kubernetes launcher that talks to the fake API server, for the tests of it and of what it says about pods."""
+
+from lightkube import Client, KubeConfig
+from lightkube.config.models import Cluster, Context, User
+
+from fedsilo import names
+from fedsilo.agent.kubernetes import KubernetesLauncher
+from fedsilo.agent.launcher import Job
+from fedsilo.config import federation
+
+RUN = "heart-20261122-081500-3f"
+JOB = f"trainer-{RUN}"
+CLEVELAND = federation.parse(
+    {
+        "name": "heart",
+        "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},
+        "silos": [{"name": "cleveland", "vpc_cidr": "10.1.0.0/16", "policy": {"max_hours": 2}}],
+    }
+).party("cleveland")
+
+
+def connect(url: str) -> Client:
+    """A client of the API server at the URL."""
+    config = KubeConfig(
+        clusters={"fake": Cluster(server=url)},
+        contexts={"fake": Context(cluster="fake", user="agent", namespace=names.NAMESPACE)},
+        users={"agent": User()},
+        current_context="fake",
+    )
+    return Client(config=config, namespace=names.NAMESPACE, trust_env=False)
+
+
+def only(launcher: KubernetesLauncher) -> Job:
+    """The only job that there is."""
+    (job,) = launcher.jobs()
+    return job
