@@ -15,6 +15,7 @@ import hashlib
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 REQUIREMENTS = ROOT / "requirements"
@@ -168,7 +170,9 @@ def command(environment: Environment, *words: str | Path, talks: bool = False) -
     """
     started = time.monotonic()
     # The lock goes to the command: one that outlives a killed installation keeps the next from starting beside it.
-    with subprocess.Popen(list(words), cwd=ROOT, env=environment.variables, pass_fds=LOCKS) as process:
+    # In a process group of its own it does not get Ctrl-C, which would make it print a traceback.
+    options: dict[str, Any] = {"cwd": ROOT, "env": environment.variables, "pass_fds": LOCKS, "process_group": 0}
+    with subprocess.Popen(list(words), **options) as process:
         while True:
             try:
                 code = process.wait(TICK)
@@ -176,6 +180,9 @@ def command(environment: Environment, *words: str | Path, talks: bool = False) -
             except subprocess.TimeoutExpired:
                 if not (talks and sys.stdout.isatty()):
                     print(f"      still at work after {time.monotonic() - started:.0f} s", flush=True)
+            except KeyboardInterrupt:
+                os.killpg(process.pid, signal.SIGTERM)
+                raise
     if code:
         raise InstallError(f"this ended with exit code {code}: {shlex.join(map(str, words))}")
 
