@@ -5,7 +5,8 @@ import sys
 
 import aws_cdk as cdk
 
-from fedsilo.config import federation as spec
+from fedsilo.config.federation import Federation
+from fedsilo.config.load import load_federation
 from fedsilo.errors import SpecError
 from stacks.base import FLAGS
 from stacks.cluster import ClusterStack
@@ -15,7 +16,7 @@ from stacks.network import NetworkStack
 from stacks.workload import WorkloadStack
 
 
-def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
+def compose(federation: Federation, outdir: str | None = None) -> cdk.App:
     """An app with every stack of the federation."""
     app = cdk.App(context=FLAGS, outdir=outdir, analytics_reporting=False)
     if federation.control_plane == "self-hosted":
@@ -31,6 +32,6 @@ def compose(federation: spec.Federation, outdir: str | None = None) -> cdk.App:
 
 if __name__ == "__main__":
     try:
-        compose(spec.load(os.environ.get("FEDSILO_FEDERATION_FILE", "federation.yaml"))).synth()
+        compose(load_federation(os.environ.get("FEDSILO_FEDERATION_FILE", "federation.yaml"))).synth()
     except SpecError as error:
         sys.exit(str(error))

@@ -13,7 +13,7 @@ from bench.federation import cpu_seconds
 from bench.task import HOSPITALS
 from fedsilo import names
 from fedsilo.admin.client import HubClient
-from fedsilo.config import federation
+from fedsilo.config.load import load_federation
 from fedsilo.local import supervisor
 
 IDLE_SECONDS = 60.0
@@ -49,7 +49,7 @@ def _first_round_seconds(file: Path) -> float:
     started = time.time()
     _fedsilo("run", "start", "heart_disease", "--rounds", "2", "--watch", "--federation", str(file))
     supervisor.connect(file)
-    reader = HubClient.of(federation.load(file)).reader
+    reader = HubClient.of(load_federation(file)).reader
     newest = next(reader.newest_runs()).run
     return reader.record(reader.run(newest)[0]).opened()[0] - started
 

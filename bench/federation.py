@@ -24,7 +24,7 @@ from bench.trainers import Trainer, stop
 from fedsilo import names
 from fedsilo.admin.client import HubClient
 from fedsilo.aws import s3
-from fedsilo.config import federation as spec
+from fedsilo.config.load import parse_federation
 from fedsilo.config.run import Run
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
@@ -113,7 +113,7 @@ class Federation:
     """The task's federation on this machine: a context manager that leaves no process."""
 
     def __init__(self, task: Task) -> None:
-        self.described = spec.parse(
+        self.described = parse_federation(
             {
                 "name": "bench",
                 "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},

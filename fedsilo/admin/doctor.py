@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedsilo import __version__, aws, names
 from fedsilo.admin.client import WHO, HubClient
-from fedsilo.config import federation as spec
+from fedsilo.config.load import load_federation
 from fedsilo.errors import FedsiloError
 from fedsilo.ledger.schema import AgentStatus
 from fedsilo.text import ago, duration, plain
@@ -37,7 +37,7 @@ class Check:
 def run(file: Path) -> Iterator[Check]:
     """All checks, in the order in which one thing needs the other. What can't be checked any more is left out."""
     try:
-        federation = spec.load(file)
+        federation = load_federation(file)
     except FedsiloError as error:
         yield _failed("file", error)
         return

@@ -1,6 +1,6 @@
 """A party's policy applied to a run: the list of what the run asks for and the party's owner does not allow.
 
-The policy comes from a file that the party's owner deploys (``spec.Policy``). Nothing of a run or a request widens it.
+The policy comes from a file that the party's owner deploys (``Policy``). Nothing of a run or a request widens it.
 """
 
 from datetime import UTC, datetime

@@ -6,7 +6,7 @@ from fedsilo import terminal
 from fedsilo.admin.cost import lines, table, templates
 from fedsilo.cli import group
 from fedsilo.cli.options import SPEC_FILE, AsJson, SpecFile
-from fedsilo.config.federation import load
+from fedsilo.config.load import load_federation
 
 app = group.new_app()
 
@@ -18,7 +18,7 @@ def cost(as_json: AsJson = False, federation: SpecFile = SPEC_FILE) -> None:
     The estimate is for a month idle and for an hour of training, with a line for each party and item. It prices the
     synthesized stacks, so it needs a checkout.
     """
-    priced = lines(load(federation), templates(federation))
+    priced = lines(load_federation(federation), templates(federation))
     if as_json:
         terminal.print_json([asdict(line) for line in priced])
     else:

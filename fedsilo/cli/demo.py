@@ -8,8 +8,8 @@ import typer
 from fedsilo import terminal
 from fedsilo.cli import group, options
 from fedsilo.cli.options import WORKLOAD_HELP
-from fedsilo.config.defaults import DEADLINE_SECONDS, ROUNDS
-from fedsilo.config.federation import load
+from fedsilo.config.load import load_federation
+from fedsilo.config.run import DEADLINE_SECONDS, ROUNDS
 from fedsilo.local.demo import run_demo
 
 app = group.new_app()
@@ -30,7 +30,7 @@ def demo(
     federation: options.SpecFile = options.SPEC_FILE,
 ) -> None:
     """Train a federation on this machine, with a local AWS emulator."""
-    spec = load(federation)
+    spec = load_federation(federation)
     run = options.plan_run(
         spec,
         workload,

@@ -8,7 +8,8 @@ import typer
 
 from fedsilo import terminal
 from fedsilo.admin.client import HubClient
-from fedsilo.config.federation import Federation, load
+from fedsilo.config.federation import Federation
+from fedsilo.config.load import load_federation
 from fedsilo.config.run import Run, plan
 from fedsilo.errors import FedsiloError, NotFoundError, SpecError, UsageError
 from fedsilo.keys import is_run
@@ -23,7 +24,7 @@ WORKLOAD_HELP = "What to train: a folder of workloads/."
 
 def _complete_party(incomplete: str) -> list[str]:
     try:
-        spec = load(os.environ.get(SPEC_VARIABLE) or SPEC_FILE)
+        spec = load_federation(os.environ.get(SPEC_VARIABLE) or SPEC_FILE)
     except FedsiloError:
         return []
     return [party.name for party in spec.parties if party.name.startswith(incomplete)]
@@ -70,7 +71,7 @@ def open_hub(federation: Path) -> HubClient:
 
 def load_self_hosted(federation: Path) -> Federation:
     """Load the federation's file. Raises ``UsageError`` if FedML's platform runs the federation."""
-    spec = load(federation)
+    spec = load_federation(federation)
     if spec.control_plane == "mlops":
         raise UsageError(
             f"{federation}: control_plane is mlops: FedML's platform starts and shows runs (docs/mlops.md)"

@@ -15,8 +15,7 @@ from fedsilo.admin.logs import Tail
 from fedsilo.admin.watch import RunProgress, follow
 from fedsilo.cli import group, options, run_views
 from fedsilo.cli.options import AsJson, Party, RunId, SpecFile
-from fedsilo.config.defaults import DEADLINE_SECONDS, ROUNDS
-from fedsilo.config.run import Run
+from fedsilo.config.run import DEADLINE_SECONDS, ROUNDS, Run
 from fedsilo.errors import HubError, NotFoundError, RunError, UsageError
 from fedsilo.report.result import RunResult
 from fedsilo.states import CommandExit, RequestAction

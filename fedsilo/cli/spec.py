@@ -5,7 +5,7 @@ import typer
 from fedsilo import terminal
 from fedsilo.cli import group
 from fedsilo.cli.options import SPEC_FILE, AsJson, SpecFile
-from fedsilo.config.federation import load
+from fedsilo.config.load import load_federation
 from fedsilo.errors import SpecError
 from fedsilo.states import CommandExit
 
@@ -16,7 +16,7 @@ app = group.new_app("Check the federation's file.")
 def check(as_json: AsJson = False, federation: SpecFile = SPEC_FILE) -> None:
     """Check the federation's file, without any call to AWS."""
     try:
-        spec = load(federation)
+        spec = load_federation(federation)
     except SpecError as error:
         if not as_json:
             raise

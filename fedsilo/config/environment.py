@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     nothing but its arguments.
     """
 
-    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True, use_attribute_docstrings=True)
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, frozen=True)
 
     federation: Annotated[str, _matches(names.NAME_PATTERN)]
     party: Annotated[str, _matches(names.NAME_PATTERN)]

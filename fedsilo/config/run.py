@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
 from fedsilo import names
-from fedsilo.config.defaults import DEADLINE_SECONDS, JOIN_SECONDS, ROUNDS
 from fedsilo.errors import SpecError
 from fedsilo.keys import RUN_PATTERN, RunKeys
 from fedsilo.workload import registry
@@ -19,6 +18,16 @@ RUN_JSON_BYTES = 2**20
 
 MAX_ROUNDS = 100_000
 """The most rounds that a run may have."""
+
+ROUNDS = 50
+"""The default number of rounds. Models as small as the examples' stop improving well before the last of them."""
+
+DEADLINE_SECONDS = 120.0
+"""How long a round stays open by default. The examples take far less; a silo that has died delays the others once by
+this time."""
+
+JOIN_SECONDS = 600.0
+"""How long silos may take to start. A cluster that had scaled to zero needs a node and an image of several GB."""
 
 _WEEK_SECONDS = 7 * 24 * 3600
 

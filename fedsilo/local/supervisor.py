@@ -19,7 +19,7 @@ from pathlib import Path
 
 from fedsilo import signals
 from fedsilo.agent.process import LocalProcess
-from fedsilo.config.federation import load
+from fedsilo.config.load import load_federation
 from fedsilo.errors import FedsiloError, HubError
 from fedsilo.files import write_atomically
 from fedsilo.local import emulator
@@ -98,7 +98,7 @@ def bring_up(file: Path) -> State:
         SpecError: The federation's file is not valid.
         HubError: The local federation did not come up; nothing of it is left.
     """
-    patience = emulator.START_SECONDS + 2 * READY_SECONDS + len(load(file).parties)
+    patience = emulator.START_SECONDS + 2 * READY_SECONDS + len(load_federation(file).parties)
     with _locked(file):
         if state := read_state(file):
             return connect(file) or state
@@ -164,7 +164,7 @@ def _locked(file: Path) -> Iterator[None]:
 def main(file: Path) -> None:
     """Be the supervisor: start the local federation, and keep it running until SIGTERM."""
     signals.raise_once(SystemExit(0), signal.SIGTERM)
-    federation, sha256 = load(file), _digest(file)
+    federation, sha256 = load_federation(file), _digest(file)
     folder = folder_of(file)
     with LocalFederation(federation, folder) as local:
         local.wait_until_ready()

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from fedsilo.config import defaults
+from fedsilo.config.run import ROUNDS
 from fedsilo.errors import PackageError
 from fedsilo.files import replacing
 from fedsilo.workload import registry
@@ -75,7 +75,7 @@ def configuration(name: str) -> bytes:
     """FedML's configuration of the workload for its platform: over MQTT and S3, with the rounds among the settings."""
     sections: dict[str, dict[str, Any]] = registry.configuration(name)
     sections["common_args"]["config_version"] = "release"
-    sections["train_args"]["comm_round"] = defaults.ROUNDS
+    sections["train_args"]["comm_round"] = ROUNDS
     sections["comm_args"] = {"backend": "MQTT_S3"}
     sections["tracking_args"] = {"using_mlops": True, "enable_wandb": False}
     return yaml.safe_dump(sections, sort_keys=False).encode()

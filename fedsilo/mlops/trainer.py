@@ -26,9 +26,8 @@ from typing import Any
 import torch
 
 from fedsilo import names
-from fedsilo.config.defaults import ROUNDS
 from fedsilo.config.environment import Settings
-from fedsilo.config.run import MAX_ROUNDS
+from fedsilo.config.run import MAX_ROUNDS, ROUNDS
 from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import registry

@@ -7,7 +7,7 @@ from typer.testing import CliRunner
 
 from fedsilo.admin import cost
 from fedsilo.cli.main import app
-from fedsilo.config import federation
+from fedsilo.config.load import load_federation
 
 FILE = Path(__file__).parents[1] / "stacks" / "mlops.yaml"
 OWN = FILE.with_name("everything.yaml")
@@ -32,7 +32,7 @@ def test_doctor_looks_for_no_hub(tmp_path: Path) -> None:
 
 def test_agent_that_trains_in_its_own_pod_costs_a_trainer_all_month() -> None:
     (hosted, own) = (
-        {line.party: line for line in cost.lines(federation.load(file), {}) if line.item.startswith("Trainer")}
+        {line.party: line for line in cost.lines(load_federation(file), {}) if line.item.startswith("Trainer")}
         for file in (FILE, OWN)
     )
     assert hosted["far"].monthly == pytest.approx(own["other"].training_hour * cost.HOURS)

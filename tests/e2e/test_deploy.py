@@ -26,7 +26,7 @@ import pytest
 import requests
 
 from fedsilo import names
-from fedsilo.config import federation as spec
+from fedsilo.config.load import load_federation
 from stacks.cluster import KUBERNETES
 from tests.support import cdk_moto
 
@@ -147,7 +147,7 @@ def test_outputs_say_what_to_do_next(laptop: Laptop, deployed: dict[str, Any]) -
 
 @pytest.mark.usefixtures("deployed")
 def test_every_party_has_a_cluster_of_its_own_in_a_vpc_of_its_own(laptop: Laptop) -> None:
-    federation = spec.load(laptop.directory / "federation.yaml")
+    federation = load_federation(laptop.directory / "federation.yaml")
     eks, ec2 = laptop.client("eks"), laptop.client("ec2")
     clusters = {name: eks.describe_cluster(name=name)["cluster"] for name in eks.list_clusters()["clusters"]}
     assert clusters.keys() == {names.cluster("heart", party.name) for party in federation.parties}
@@ -161,7 +161,7 @@ def test_every_party_has_a_cluster_of_its_own_in_a_vpc_of_its_own(laptop: Laptop
 
 @pytest.mark.usefixtures("deployed")
 def test_hub_has_the_bucket_and_the_queues_that_the_run_time_looks_for(laptop: Laptop) -> None:
-    federation = spec.load(laptop.directory / "federation.yaml")
+    federation = load_federation(laptop.directory / "federation.yaml")
     laptop.client("s3").head_bucket(Bucket=names.mail_bucket("heart", ACCOUNT, REGION))
     sqs = laptop.client("sqs")
     for party in federation.parties:

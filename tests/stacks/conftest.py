@@ -13,7 +13,8 @@ import pytest
 
 from app import compose
 from fedsilo import names
-from fedsilo.config import federation as spec
+from fedsilo.config.federation import Federation, Party
+from fedsilo.config.load import load_federation
 from stacks.base import FLAGS
 from tests.stacks.resolve import ACCOUNT, Resolver, manifests
 
@@ -31,7 +32,7 @@ Template = dict[str, Any]
 class Synthesized:
     """A federation, its app, and its templates by stack name."""
 
-    federation: spec.Federation
+    federation: Federation
     app: cdk.App
     directory: Path
     templates: dict[str, Template]
@@ -43,7 +44,7 @@ class Synthesized:
                 if resource["Type"] == kind:
                     yield stack, logical_id, self.resolver(stack)(resource.get("Properties", {}))
 
-    def party_of(self, stack: str) -> spec.Party:
+    def party_of(self, stack: str) -> Party:
         """The party in whose account and Region the stack is."""
         if stack == names.stack(self.federation.name, "hub"):
             return self.federation.aggregator
@@ -62,7 +63,7 @@ class Synthesized:
 
 def synthesize(path: Path, outdir: Path, only: Callable[..., cdk.Stack] | None = None) -> Synthesized:
     """All of the federation, or ``only`` one stack of it."""
-    federation = spec.load(path)
+    federation = load_federation(path)
     if only:
         app = cdk.App(context=FLAGS, outdir=str(outdir), analytics_reporting=False)
         only(app, federation=federation)

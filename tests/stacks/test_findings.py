@@ -9,7 +9,7 @@ from cdk_nag import AwsSolutionsChecks, HIPAASecurityChecks
 from constructs import IConstruct
 
 from app import compose
-from fedsilo.config import federation
+from fedsilo.config.load import load_federation
 from tests.stacks.conftest import FILES, Synthesized
 
 CDKS_OWN = ("CloudFormation-Validate::", "Annotation::")
@@ -45,7 +45,7 @@ def test_nothing_is_found_that_is_not_acknowledged(whichever: Synthesized) -> No
 def test_every_acknowledgement_still_applies(name: str, tmp_path: Path) -> None:
     recorder = Recorder()
     with mock.patch("stacks.acknowledge.cdk.Validations", recorder):
-        app = compose(federation.load(FILES[name]), outdir=str(tmp_path))
+        app = compose(load_federation(FILES[name]), outdir=str(tmp_path))
     found = list(findings(app))
     assert len(found) > 50
     unused = [

@@ -10,7 +10,7 @@ from syrupy.assertion import SnapshotAssertion
 from syrupy.extensions.json import JSONSnapshotExtension
 
 from fedsilo import names
-from fedsilo.config import federation
+from fedsilo.config.checks import MAX_FOREIGN_SILOS, MAX_SILOS
 from fedsilo.keys import MAIL_TAG
 from stacks.hub import HubStack
 from tests.stacks.conftest import FILES, Synthesized, synthesize
@@ -182,10 +182,10 @@ def test_policies_fit_into_awss_limits_at_the_most_that_a_spec_may_hold(tmp_path
         path.write_text("\n".join(lines))
         return synthesize(path, tmp_path / account, HubStack)
 
-    near = largest(federation.MAX_SILOS, "111111111111")
+    near = largest(MAX_SILOS, "111111111111")
     (hub,) = near.templates.values()
     assert len(hub["Resources"]) <= 500
-    foreign = largest(federation.MAX_FOREIGN_SILOS, "222222222222")
+    foreign = largest(MAX_FOREIGN_SILOS, "222222222222")
     for _, _, p in foreign.resources("AWS::S3::BucketPolicy"):
         assert len(json.dumps(p["PolicyDocument"], separators=(",", ":"))) <= 20 * 1024
     for _, _, p in foreign.resources("AWS::SQS::QueuePolicy"):

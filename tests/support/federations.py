@@ -16,7 +16,8 @@ from safetensors.torch import load
 from fedsilo import names
 from fedsilo.admin.client import HubClient
 from fedsilo.config.environment import Settings
-from fedsilo.config.federation import Federation, parse
+from fedsilo.config.federation import Federation
+from fedsilo.config.load import parse_federation
 from fedsilo.config.run import Run
 from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.record import Record
@@ -31,7 +32,7 @@ _count = itertools.count()
 
 def described(name: str, silos: tuple[str, ...]) -> Federation:
     """A federation of ``silos`` in one account."""
-    return parse(
+    return parse_federation(
         {
             "name": name,
             "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},

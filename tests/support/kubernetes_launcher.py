@@ -6,11 +6,11 @@ from lightkube.config.models import Cluster, Context, User
 from fedsilo import names
 from fedsilo.agent.kubernetes import KubernetesLauncher
 from fedsilo.agent.launcher import Job
-from fedsilo.config import federation
+from fedsilo.config.load import parse_federation
 
 RUN = "heart-20261122-081500-3f"
 JOB = f"trainer-{RUN}"
-CLEVELAND = federation.parse(
+CLEVELAND = parse_federation(
     {
         "name": "heart",
         "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},

@@ -17,7 +17,8 @@ from typer.testing import CliRunner
 from fedsilo import __version__, aws, names
 from fedsilo.admin.client import HubClient
 from fedsilo.cli.main import app
-from fedsilo.config.federation import Federation, parse
+from fedsilo.config.federation import Federation
+from fedsilo.config.load import parse_federation
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
 from fedsilo.ledger.reader import Reader
@@ -41,7 +42,7 @@ class OperatorHarness:
         }
         self.file = folder / "federation.yaml"
         self.file.write_text(yaml.safe_dump(described))
-        self.federation: Federation = parse(described)
+        self.federation: Federation = parse_federation(described)
         self.name = self.federation.name
         self.bucket = names.mail_bucket(self.name, emulator.ACCOUNT, REGION)
         self.s3, self.sqs = aws.s3(REGION), aws.sqs(REGION)

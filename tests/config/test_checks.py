@@ -1,0 +1,96 @@
+"""Settings of federation.yaml that do not fit together are reported."""
+
+from typing import Any
+
+import pytest
+
+from fedsilo.config.checks import MAX_FOREIGN_SILOS, MAX_SILOS
+from fedsilo.config.load import parse_federation
+from tests.support.federation_yaml import problems, two_silos, with_setting
+
+DIGEST = "sha256:" + "0" * 64
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("silos.1.name", "cleveland", "silos[1].name: cleveland is also silos[0].name"),
+        ("silos.1.name", "all", "silos[1].name: all is a reserved name, like all of aggregator, all, mail, outbox"),
+        ("silos.1.vpc_cidr", "10.0.0.0/16", "silos[1].vpc_cidr: 10.0.0.0/16 overlaps aggregator.vpc_cidr"),
+        ("silos.1.vpc_cidr", "10.1.4.0/24", "silos[1].vpc_cidr: 10.1.4.0/24 overlaps silos[0].vpc_cidr"),
+        ("silos.0.vpc_cidr", "172.20.0.0/20", "silos[0].vpc_cidr: 172.20.0.0/20 overlaps the clusters' service"),
+        (
+            "silos.0.region",
+            "eu-west-1",
+            "silos[0].egress: endpoints reach only Region eu-west-1, and the hub is in us-east-1; use egress: nat",
+        ),
+        ("silos.0.account", "222222222222", "aggregator.account: is missing, because silos[0] names one"),
+        (
+            "silos.0.availability_zones",
+            ["us-east-1a", "us-west-2a"],
+            "silos[0].availability_zones: us-west-2a should be a zone of us-east-1",
+        ),
+        (
+            "silos.0.availability_zones",
+            ["us-east-1a"] * 2,
+            "silos[0].availability_zones: us-east-1a, us-east-1a should all differ",
+        ),
+        ("silos.0.endpoint_zones", 3, "silos[0].endpoint_zones: 3 should be at most 2, the number of its zones"),
+        (
+            "silos.0.image",
+            f"docker.io/x@{DIGEST}",
+            f"silos[0].image: docker.io/x@{DIGEST} should be in ECR in us-east-1",
+        ),
+        ("silos.0.policy.min_silos", 3, "silos[0].policy.min_silos: 3 should be at most 2, the number of silos"),
+        (
+            "silos.0.policy",
+            {"workloads": ["heart_disease"], "hyperparameters": {"learning_rate": {"max": 0.1}}},
+            "silos[0].policy.hyperparameters.learning_rate: unknown hyperparameter; the allowed workloads have batch",
+        ),
+        ("control_plane", "mlops", "mlops_secret: is missing: control_plane mlops needs the name of the secret"),
+        ("control_plane", "mlops", "silos[1].egress: endpoints do not reach FedML's platform; use egress: nat"),
+        ("mlops_secret", "fedml/key", "mlops_secret: fedml/key is for control_plane mlops only"),
+    ],
+)
+def test_rule_that_is_broken_is_reported_with_the_setting(path: str, value: Any, message: str) -> None:
+    assert any(problem.startswith(message) for problem in problems(with_setting(path, value)))
+
+
+def test_account_must_be_given_for_all_parties_or_for_none() -> None:
+    raw = two_silos()
+    raw["aggregator"]["account"] = raw["silos"][0]["account"] = "111111111111"
+    raw["silos"][1]["account"] = None
+    message = "is missing, because aggregator names one: a party's policies name the accounts of others"
+    assert problems(raw) == [f"silos[1].account: {message}"]
+    raw["silos"][1]["account"] = "12"
+    assert problems(raw) == ["silos[1].account: 12 should be 12 digits"]
+
+
+def test_name_of_the_data_bucket_fits_into_s3s_limit() -> None:
+    raw = with_setting("silos.1", {"name": "x" * 20, "vpc_cidr": "10.2.0.0/16", "data": "s3"})
+    raw["name"] = "y" * 20
+    raw["aggregator"]["region"] = "ap-southeast-1"
+    assert problems(raw) == [
+        f"silos[1].name: {'x' * 20} should be 6 characters shorter: S3 allows 63 for the name of the data bucket"
+    ]
+
+
+def test_number_of_silos_is_limited_by_the_hubs_stack_and_policies() -> None:
+    def silos(count: int, **settings: str) -> dict[str, Any]:
+        raw = two_silos()
+        raw["silos"] = [{"name": f"silo-{i}", "vpc_cidr": f"10.{i + 1}.0.0/16", **settings} for i in range(count)]
+        raw["aggregator"] |= {"account": "111111111111"} if settings else {}
+        return raw
+
+    assert len(parse_federation(silos(MAX_SILOS)).silos) == MAX_SILOS
+    assert "silos: 101 should be 100 at most" in problems(silos(MAX_SILOS + 1))[0]
+    assert parse_federation(silos(MAX_FOREIGN_SILOS, account="222222222222"))
+    assert "in accounts other than" in problems(silos(MAX_FOREIGN_SILOS + 1, account="222222222222"))[0]
+
+
+@pytest.mark.parametrize("own", [{"image": f"111111111111.dkr.ecr.us-east-1.amazonaws.com/x@{DIGEST}"}, {}])
+def test_bound_may_name_a_hyperparameter_of_a_workload_that_is_unknown_here(own: dict[str, Any]) -> None:
+    raw = two_silos()
+    policy = {"hyperparameters": {"dropout": {"max": 0.5}}} | ({} if own else {"workloads": ["heart_disease", "ours"]})
+    raw["silos"][0] |= {"policy": policy, **own}
+    assert "dropout" in parse_federation(raw).silos[0].policy.hyperparameters
