@@ -127,6 +127,15 @@ class TrainerExit(IntEnum):
     """It failed, and another try would fail the same way."""
 
 
+class Verdict(StrEnum):
+    """What a check of ``fedsilo doctor`` comes to."""
+
+    OK = "ok"
+    WARN = "warn"
+    """Worth a look; runs can go on."""
+    FAIL = "fail"
+
+
 class CommandExit(IntEnum):
     """The exit codes of the ``fedsilo`` command."""
 

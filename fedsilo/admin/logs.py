@@ -1,4 +1,4 @@
-"""Following a log that is written anew each time, a bounded end of what was logged: which of its lines are news."""
+"""Following a party's log: its agent sends the end of the log again and again, and only new lines are shown."""
 
 from collections.abc import Iterator
 
@@ -7,31 +7,36 @@ from fedsilo.text import plain
 LINE_LIMIT = 4000
 """Characters of a line that are shown."""
 
-PROBE = 16
-"""The shortest end of what was shown that is known again."""
+MIN_OVERLAP = 16
+"""Bytes at the beginning of a log that must be known before it counts as the continuation of what was shown."""
 
 
-class Tail:
-    """The end of a log as it was last seen."""
+class LogFollower:
+    """Remembers how far a log was shown."""
 
     def __init__(self) -> None:
         self._seen = b""
 
-    def news(self, body: bytes, *, last: bool) -> Iterator[str]:
-        """The whole lines that are new, as one can show them; with ``last`` also one that has no end yet."""
+    def new_lines(self, body: bytes, *, last: bool) -> Iterator[str]:
+        """The lines that were not shown yet, as plain text.
+
+        Args:
+            body: The end of the log as it is now.
+            last: Whether nothing will follow, so that a line without an end is shown too.
+        """
         end = len(body) if last else body.rfind(b"\n") + 1
         body = body[:end]
-        new = body[_shown(self._seen, body) :]
+        new = body[_overlap(self._seen, body) :]
         self._seen = body or self._seen
         for line in new.decode("utf-8", "replace").splitlines():
             yield plain(line.expandtabs(4), LINE_LIMIT)
 
 
-def _shown(seen: bytes, body: bytes) -> int:
-    """How many bytes at the beginning of ``body`` were shown before: it may have lost its beginning since."""
+def _overlap(seen: bytes, body: bytes) -> int:
+    """How many bytes at the beginning of ``body`` were seen: ``body`` may have lost its own beginning since."""
     if body.startswith(seen):
         return len(seen)
-    at = seen.find(body[:PROBE])
+    at = seen.find(body[:MIN_OVERLAP])
     while at >= 0 and not body.startswith(seen[at:]):
-        at = seen.find(body[:PROBE], at + 1)
+        at = seen.find(body[:MIN_OVERLAP], at + 1)
     return len(seen) - at if at >= 0 else 0

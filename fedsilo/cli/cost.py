@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from fedsilo import terminal
-from fedsilo.admin.cost import lines, table, templates
+from fedsilo.admin.cost import items, table, templates
 from fedsilo.cli import group
 from fedsilo.cli.options import SPEC_FILE, AsJson, SpecFile
 from fedsilo.config.load import load_federation
@@ -18,8 +18,8 @@ def cost(as_json: AsJson = False, federation: SpecFile = SPEC_FILE) -> None:
     The estimate is for a month idle and for an hour of training, with a line for each party and item. It prices the
     synthesized stacks, so it needs a checkout.
     """
-    priced = lines(load_federation(federation), templates(federation))
+    priced = items(load_federation(federation), templates(federation))
     if as_json:
-        terminal.print_json([asdict(line) for line in priced])
+        terminal.print_json([asdict(item) for item in priced])
     else:
         terminal.console().print(table(priced))

@@ -3,10 +3,10 @@
 import typer
 
 from fedsilo import terminal
-from fedsilo.admin.doctor import NOT_OK, Check, run
+from fedsilo.admin.doctor import Check, run
 from fedsilo.cli import group, options
 from fedsilo.cli.options import AsJson, SpecFile
-from fedsilo.states import CommandExit
+from fedsilo.states import CommandExit, Verdict
 
 app = group.new_app()
 
@@ -24,7 +24,7 @@ def doctor(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE) ->
         terminal.print_json([check.to_json() for check in checks])
     else:
         terminal.console().print(terminal.table(("check", "", "found"), [_row(check) for check in checks]))
-    if any(check.verdict == NOT_OK for check in checks):
+    if any(check.verdict == Verdict.FAIL for check in checks):
         raise typer.Exit(CommandExit.ERROR)
 
 

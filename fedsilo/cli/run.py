@@ -11,8 +11,9 @@ from rich.console import Console
 
 from fedsilo import names, terminal
 from fedsilo.admin.client import HubClient
-from fedsilo.admin.logs import Tail
-from fedsilo.admin.watch import RunProgress, follow
+from fedsilo.admin.logs import LogFollower
+from fedsilo.admin.progress import RunProgress
+from fedsilo.admin.watch import follow
 from fedsilo.cli import group, options, run_views
 from fedsilo.cli.options import AsJson, Party, RunId, SpecFile
 from fedsilo.config.run import DEADLINE_SECONDS, ROUNDS, Run
@@ -139,7 +140,7 @@ def watch(run_id: RunId = "", as_json: AsJson = False, federation: SpecFile = op
 def _watch(hub: HubClient, run: Run, *, as_json: bool = False) -> None:
     out = terminal.console(stderr=as_json)
     try:
-        progress = follow(hub.reader, run, out, poll=POLL_SECONDS)
+        progress = follow(hub.reader, run, out, poll_seconds=POLL_SECONDS)
     except KeyboardInterrupt:
         out.print(
             f"no longer watching; the run goes on: fedsilo run watch {run.id}, fedsilo run abort {run.id}",
@@ -149,7 +150,7 @@ def _watch(hub: HubClient, run: Run, *, as_json: bool = False) -> None:
     out.print(progress.table())
     if as_json:
         terminal.print_json(run_views.progress_to_json(progress))
-    if not progress.good:
+    if not progress.succeeded:
         raise RunError(f"run {run.id}: {progress.state}: {progress.aggregator.reason or 'no reason given'}")
     out.print(f"{run.id}: {progress.line()}", soft_wrap=True)
     out.print(f"next: fedsilo run report {run.id}, fedsilo model download {run.id}")
@@ -169,20 +170,20 @@ def logs(
     hub = options.open_hub(federation)
     run, _ = options.find_run(hub, run_id)
     options.check_party(run, party)
-    tail, waiting = Tail(), False
+    follower, waiting = LogFollower(), False
     while True:
         status = hub.reader.status(run, party)
         # The trainer itself writes that it has ended; its agent uploads the rest of the log after that.
         complete = status.over and (status.silent_seconds or 0) >= SETTLE_SECONDS
         body = hub.reader.log(run, party)
-        for line in tail.news(body or b"", last=complete or not following):
+        for line in follower.new_lines(body or b"", last=complete or not following):
             typer.echo(json.dumps(line) if as_json else line)
-        if not following and body is None:
-            raise NotFoundError(
-                f"the agent of {party} has uploaded no log of run {run.id} yet; `fedsilo run show {run.id}` shows "
-                f"{party}'s state"
-            )
         if complete or not following:
+            if body is None:
+                raise NotFoundError(
+                    f"the agent of {party} has uploaded no log of run {run.id} yet; `fedsilo run show {run.id}` shows "
+                    f"{party}'s state"
+                )
             return
         if body is None and not waiting:
             waiting = True

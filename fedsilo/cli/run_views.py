@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 
 from fedsilo import terminal
-from fedsilo.admin.watch import RunProgress
+from fedsilo.admin.progress import RunProgress
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.lenient import utc
 from fedsilo.ledger.schema import Status

@@ -24,7 +24,7 @@ def list_silos(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE
 def _row(agent: AgentStatus) -> tuple[object, ...]:
     return (
         agent.party,
-        "away" if agent.silent else agent.state,
+        terminal.AWAY if agent.silent else agent.state,
         agent.run,
         len(agent.queued) or "",
         agent.version,

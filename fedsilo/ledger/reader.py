@@ -95,9 +95,9 @@ class Reader:
         )
 
     def log(self, run: Run, party: str) -> bytes | None:
-        """The end of the party's log, or None where it has written none."""
+        """The end of the party's log; None if its agent has sent none, or an empty one."""
         found = self.bucket.get_end(run.keys.log(party), LOG_BYTES)
-        return None if found is None else found.body
+        return (found.body or None) if found else None
 
     def agents(self, parties: Iterable[str]) -> list[AgentStatus]:
         """What the parties' agents last said of themselves."""

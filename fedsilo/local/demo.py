@@ -12,7 +12,7 @@ from fedsilo import names
 from fedsilo.admin import watch
 from fedsilo.admin.client import HubClient
 from fedsilo.admin.experiments import experiments_of
-from fedsilo.admin.watch import RunProgress
+from fedsilo.admin.progress import RunProgress
 from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError

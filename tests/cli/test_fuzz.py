@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fedsilo import names
-from fedsilo.admin.logs import Tail
-from fedsilo.admin.watch import RunProgress, _Lines
+from fedsilo.admin.logs import LogFollower
+from fedsilo.admin.progress import ProgressLines, RunProgress
 from fedsilo.cli import run as run_commands
 from fedsilo.cli import run_views
 from fedsilo.config.run import Run, plan
@@ -108,21 +108,21 @@ def test_no_status_breaks_its_reader(body: bytes) -> None:
 @given(st.binary(max_size=300), st.integers(1, 120), st.lists(st.integers(1, 60), max_size=6))
 def test_a_log_that_grows_is_shown_once_and_whole(log: bytes, kept: int, steps: list[int]) -> None:
     """As long as less than what is kept comes at a time."""
-    tail, end, shown = Tail(), 0, list[str]()
+    follower, end, shown = LogFollower(), 0, list[str]()
     for step in steps:
         end = min(end + step, len(log))
-        shown += tail.news(log[:end], last=False)
-    shown += tail.news(log, last=True)
-    expected = list(Tail().news(log, last=True))
+        shown += follower.new_lines(log[:end], last=False)
+    shown += follower.new_lines(log, last=True)
+    expected = list(LogFollower().new_lines(log, last=True))
     # A character that a step cuts in two, or \r\n, is shown as two.
     assert "".join(shown).replace("�", "")[: len(expected)] == "".join(expected).replace("�", "")[: len(expected)]
 
 
 def test_a_log_whose_beginning_is_cut_off_is_shown_once() -> None:
     lines = [f"{number} {'x' * (number % 37)}\n" for number in range(2000)]
-    tail, shown = Tail(), list[str]()
+    follower, shown = LogFollower(), list[str]()
     for end in range(0, 2001, 40):
-        shown += tail.news("".join(lines[max(0, end - 100) : end]).encode()[3:], last=False)
+        shown += follower.new_lines("".join(lines[max(0, end - 100) : end]).encode()[3:], last=False)
     assert [line.split()[0] for line in shown] == [str(number) for number in range(1, 2000)]
 
 
@@ -153,7 +153,7 @@ def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, l
     for console in (Console(file=screen, width=200), Console(file=screen, width=30)):
         console.print(story.table())
         console.print(result.table())
-    told = [story.line(), *_Lines(run).news(story), screen.getvalue()]
+    told = [story.line(), *ProgressLines().news(story), screen.getvalue()]
     told += [json.dumps(value, allow_nan=False) for value in (run_views.progress_to_json(story), result.to_json())]
     assert_harmless("\n".join(told))
 

@@ -5,12 +5,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from fedsilo.admin import cost
 from fedsilo.cli.main import app
-from fedsilo.config.load import load_federation
 
 FILE = Path(__file__).parents[1] / "stacks" / "mlops.yaml"
-OWN = FILE.with_name("everything.yaml")
 
 
 @pytest.mark.parametrize("command", [["run", "list"], ["run", "start", "heart_disease"], ["silo", "list"]])
@@ -28,12 +25,3 @@ def test_doctor_looks_for_no_hub(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "FedML's platform shows whether they are there; see docs/mlops.md" in done.output
     assert "bucket" not in done.output
-
-
-def test_agent_that_trains_in_its_own_pod_costs_a_trainer_all_month() -> None:
-    (hosted, own) = (
-        {line.party: line for line in cost.lines(load_federation(file), {}) if line.item.startswith("Trainer")}
-        for file in (FILE, OWN)
-    )
-    assert hosted["far"].monthly == pytest.approx(own["other"].training_hour * cost.HOURS)
-    assert (hosted["far"].training_hour, own["other"].monthly) == (0, 0)

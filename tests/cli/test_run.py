@@ -210,11 +210,11 @@ def test_show_warns_of_a_run_that_can_not_reach_its_quorum(operator: OperatorHar
     operator.begin("run-1", quorum=2)
     operator.say("run-1", "aggregator", state="WAITING")
     operator.say("run-1", "hungary", state="REFUSED", reason="policy.max_rounds")
-    assert "quorum is" not in operator.run("run", "show").stdout
+    assert "the quorum of" not in operator.run("run", "show").stdout
     operator.say("run-1", "cleveland", state="REFUSED", reason="policy.max_rounds")
-    assert "only 1 silos left, the quorum is 2: fedsilo run abort run-1" in operator.run("run", "show").stdout
+    assert "silos left: 1, fewer than the quorum of 2: fedsilo run abort run-1" in operator.run("run", "show").stdout
     operator.say("run-1", "cleveland", state="FINISHED")
-    assert "quorum is" not in operator.run("run", "show").stdout
+    assert "the quorum of" not in operator.run("run", "show").stdout
 
 
 def test_abort_asks_every_party_and_waits_until_all_have_ended(operator: OperatorHarness) -> None:

@@ -9,7 +9,8 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from fedsilo.admin import watch
+from fedsilo.admin import progress, watch
+from fedsilo.admin.progress import RunProgress
 from fedsilo.cli import run as run_commands
 from fedsilo.config.run import Run
 from fedsilo.errors import HubError
@@ -52,15 +53,15 @@ def test_watch_waits_for_silos_at_work_but_not_for_silent_ones(
     operator.say("run-1", "cleveland", state="FINISHING")
     reader = operator.reader
     with between_polls(lambda: None, lambda: operator.say("run-1", "cleveland", state="FINISHED")):
-        story = watch.follow(reader, run, Console(file=StringIO()), poll=0.05)
+        story = watch.follow(reader, run, Console(file=StringIO()), poll_seconds=0.05)
     assert story.statuses["cleveland"].state == "FINISHED"
     operator.say("run-1", "cleveland", state="FINISHING")
-    monkeypatch.setattr(watch, "SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "SILENT_SECONDS", -1.0)
     monkeypatch.setattr(watch, "GRACE_SECONDS", 1e9)
-    watch.follow(reader, run, Console(file=StringIO()), poll=0.05)
+    watch.follow(reader, run, Console(file=StringIO()), poll_seconds=0.05)
     assert (
-        "no word for"
-        in watch.RunProgress(run, reader.statuses(run)).note("hungary") + operator.run("run", "show").stdout
+        "no heartbeat for"
+        in RunProgress(run, reader.statuses(run)).note("hungary") + operator.run("run", "show").stdout
     )
 
 
@@ -70,7 +71,7 @@ def test_watch_on_a_terminal_redraws_one_table(operator: OperatorHarness) -> Non
     screen = StringIO()
     reader = operator.reader
     with between_polls(lambda: None, lambda: operator.finish("run-1")):
-        watch.follow(reader, run, Console(file=screen, force_terminal=True, width=150), poll=0.05)
+        watch.follow(reader, run, Console(file=screen, force_terminal=True, width=150), poll_seconds=0.05)
     drawn = screen.getvalue()
     assert "not yet" in drawn
     assert "yes" in drawn
@@ -93,11 +94,11 @@ def test_watch_survives_a_short_outage_of_aws(operator: OperatorHarness, monkeyp
 
     monkeypatch.setattr(reader, "statuses", words)
     screen = StringIO()
-    assert watch.follow(reader, run, Console(file=screen), poll=0.01).good
-    assert "AWS could not be reached; trying on" in screen.getvalue()
+    assert watch.follow(reader, run, Console(file=screen), poll_seconds=0.01).succeeded
+    assert "AWS could not be reached; trying again" in screen.getvalue()
     answers = iter([HubError("AWS could not be reached")] * 100)
     with pytest.raises(HubError):
-        watch.follow(reader, run, Console(file=screen), poll=0.0)
+        watch.follow(reader, run, Console(file=screen), poll_seconds=0.0)
 
 
 def test_ctrl_c_ends_the_watching_but_not_the_run(operator: OperatorHarness) -> None:
@@ -143,7 +144,9 @@ def test_logs_are_followed_until_the_party_has_ended(
         monkeypatch.setattr(run_commands, "SETTLE_SECONDS", 0.0)
 
     with between_polls(
-        *[lambda: None] * 3,
+        lambda: None,
+        say(""),
+        lambda: None,
         say("line one\nline tw"),
         say("line one\nline two\nline three\n"),
         say("line two\nline three\nline four\n"),  # the beginning was cut off
@@ -160,10 +163,10 @@ def test_logs_are_followed_until_the_party_has_ended(
 def test_missing_logs_and_unknown_parties_are_reported(operator: OperatorHarness) -> None:
     operator.begin("run-1")
     operator.put("runs/run-1/cleveland/log.txt", b"")
-    assert operator.run("run", "logs", "cleveland").exit_code == 0
-    missing = operator.run("run", "logs", "hungary")
-    assert missing.exit_code == 1
-    assert "the agent of hungary has uploaded no log of run run-1 yet" in missing.stderr
+    for party in ("cleveland", "hungary"):
+        missing = operator.run("run", "logs", party)
+        assert missing.exit_code == 1
+        assert f"the agent of {party} has uploaded no log of run run-1 yet" in missing.stderr
     unknown = operator.run("run", "logs", "nobody")
     assert unknown.exit_code == 2
     assert "PARTY: 'nobody' is not in run run-1; its parties are aggregator, cleveland" in unknown.stderr
