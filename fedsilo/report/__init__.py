@@ -1,5 +1,4 @@
-"""One run as a page, as charts and as ``result.json``.
+"""A run as an HTML page and as ``result.json``.
 
-Read ``page.py`` first.
-A page loads nothing and runs no script.
+Read ``page.py`` first, then ``view.py``: what the page says. ``charts.py`` and ``timeline.py`` make its drawings.
 """

@@ -1,4 +1,4 @@
-"""What came of a run: ``result.json``, the report, the model, and the table of the silos' scores."""
+"""What came of a run: ``result.json``, the report, and the table of the silos' scores."""
 
 import json
 from collections.abc import Sequence
@@ -11,32 +11,37 @@ from rich.table import Table
 from fedsilo import names, terminal
 from fedsilo.ledger.record import Record
 from fedsilo.ledger.schema import Status
-from fedsilo.report import page as report
+from fedsilo.report import page
+from fedsilo.report.history import ACCURACY, AUC, LOSS
 from fedsilo.text import score
 
-SCORES = ("AUC", "Accuracy", "Loss")
+ALL = "all, by the aggregator"
+"""The name of the row of the whole federation."""
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run's record, when it was asked for in seconds since the epoch, and its experiments in SageMaker."""
+    """What came of a run."""
 
     record: Record
     started: float
+    """When the run was asked for, as a Unix time."""
     experiments: Sequence[str]
+    """The run's experiments in SageMaker."""
 
     @classmethod
     def of(cls, record: Record) -> "RunResult":
-        """As far as the ledger tells; the experiments are those that the parties name."""
+        """The result as far as the ledger tells, with the experiments that the parties name."""
         named = [record.statuses.get(party, Status()).experiment for party in record.run.parties]
         return cls(record, record.run.created.timestamp(), [name for name in named if name])
 
     @property
     def aggregator(self) -> Status:
+        """The aggregator's status."""
         return self.record.statuses.get(names.AGGREGATOR, Status())
 
     def to_json(self) -> dict[str, Any]:
-        """``result.json``."""
+        """The content of ``result.json``."""
         opened, run = self.record.opened(), self.record.run
         return {
             "run_id": run.id,
@@ -46,9 +51,9 @@ class RunResult:
             "silos": run.silos,
             "rounds": run.rounds,
             "rounds_completed": self.record.rounds_completed,
-            "test_auc": self.record.metric("Test:AUC"),
-            "test_accuracy": self.record.metric("Test:Accuracy"),
-            "test_loss": self.record.metric("Test:Loss"),
+            "test_auc": self.record.metric(AUC),
+            "test_accuracy": self.record.metric(ACCURACY),
+            "test_loss": self.record.metric(LOSS),
             "round_seconds_median": self.record.round_seconds_median,
             "start_to_first_round_seconds": opened[0] - self.started if opened else None,
             "experiments": list(self.experiments),
@@ -56,22 +61,19 @@ class RunResult:
 
     def table(self) -> Table:
         """The silos with their scores, and the whole federation below them."""
-        statuses, rows = self.record.statuses, []
-        for silo in (*self.record.run.silos, None):
-            status = statuses.get(silo or names.AGGREGATOR, Status())
-            scores = [score(self.record.metric(f"Test:{name}", silo)) for name in SCORES]
-            rows.append((silo or "all, by the aggregator", status.state, status.samples, *scores))
+        run, rows = self.record.run, []
+        for name, party, silo in [*((silo, silo, silo) for silo in run.silos), (ALL, names.AGGREGATOR, None)]:
+            status = self.record.statuses.get(party, Status())
+            scores = [score(self.record.metric(metric, silo)) for metric in (AUC, ACCURACY, LOSS)]
+            rows.append((name, status.state, status.samples, *scores))
         shown = terminal.table(
             ("", "state", "samples", "AUC", "accuracy", "loss"), rows, right=("samples", "AUC", "accuracy", "loss")
         )
-        shown.title = f"{self.record.run.id}: {self.record.rounds_completed} of {self.record.run.rounds} rounds"
+        shown.title = f"{run.id}: {self.record.rounds_completed} of {run.rounds} rounds"
         shown.title_justify = "left"
         return shown
 
     def write(self, out: Path) -> None:
-        """Write ``report.html`` and ``result.json`` into the folder, which is there."""
-        record = self.record
-        run = record.run.model_dump(mode="json")
-        page = report.render(report.RunRecord(run, record.statuses, record.lines, record.left_out))
-        (out / "report.html").write_text(page, encoding="utf-8")
+        """Write ``report.html`` and ``result.json`` into the folder ``out``, which must exist."""
+        (out / "report.html").write_text(page.render(self.record), encoding="utf-8")
         (out / "result.json").write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")

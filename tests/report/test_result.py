@@ -1,0 +1,53 @@
+"""What result.json and the table of a run say."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+
+from fedsilo.report.result import RunResult
+from tests.support.ledgers import WrittenLedger, finished
+
+
+def test_a_result_holds_the_last_scores_and_the_times() -> None:
+    result = RunResult.of(finished(3).record()).to_json()
+    assert result == {
+        "run_id": "heart-20261122-081500",
+        "workload": "heart_disease",
+        "state": "FINISHED",
+        "reason": "",
+        "silos": ["cleveland", "hungary", "switzerland", "long-beach"],
+        "rounds": 3,
+        "rounds_completed": 3,
+        "test_auc": 0.875,
+        "test_accuracy": 0.8125,
+        "test_loss": 0.4321,
+        "round_seconds_median": 2.0,
+        "start_to_first_round_seconds": 0.0,
+        "experiments": [
+            "heart-aggregator",
+            "heart-cleveland",
+            "heart-hungary",
+            "heart-switzerland",
+            "heart-long-beach",
+        ],
+    }
+
+
+def test_a_run_of_which_nothing_is_known_has_a_result(tmp_path: Path) -> None:
+    result = RunResult.of(WrittenLedger().record())
+    result.write(tmp_path)
+    written = json.loads((tmp_path / "result.json").read_text())
+    assert (written["state"], written["test_auc"], written["experiments"]) == ("REQUESTED", None, [])
+    assert "No outcome" in (tmp_path / "report.html").read_text()
+
+
+def test_the_table_ends_with_the_whole_federation() -> None:
+    console = Console(width=120, record=True, file=None, quiet=False)
+    with console.capture() as shown:
+        console.print(RunResult.of(finished(3, dead_from=1).record()).table())
+    title, _, *silos, everything = [line for line in shown.get().splitlines() if line.strip()]
+    assert title.split() == ["heart-20261122-081500:", "3", "of", "3", "rounds"]
+    assert silos[0].split() == ["cleveland", "FINISHED", "199", "0.865", "0.802", "0.422"]
+    assert silos[3].split() == ["long-beach", "TRAINING", "-", "-", "-", "-"]
+    assert everything.split()[-5:] == ["FINISHED", "-", "0.875", "0.812", "0.432"]
