@@ -10,9 +10,10 @@ FRESH = """
 import sys, json
 import fedsilo.training.session
 from fedsilo import fedml_shim
+from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.client import SiloManager
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
-from fedsilo.training.server import AggregatorManager, StreamingAggregator
+from fedsilo.training.server import AggregatorManager
 from fedsilo.workload.base import Aggregator, Trainer
 
 def below(name):

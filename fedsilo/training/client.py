@@ -10,7 +10,7 @@ from typing import Any
 
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
-from fedsilo.errors import MailError, RefusedError, RunError
+from fedsilo.errors import RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS
 from fedsilo.states import PartyState
@@ -24,8 +24,8 @@ from fedml.cross_silo.client.fedml_client_master_manager import ClientMasterMana
 from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
 from fedml.cross_silo.client.message_define import MyMessage
 
-SIGN_OF_LIFE_SECONDS = 60.0
-"""How often a waiting silo tells the aggregator that it is there; it heals a notice that was lost."""
+HEARTBEAT_SECONDS = 60.0
+"""How often a waiting silo tells the aggregator that it is there. The answer replaces a notice that was lost."""
 
 PATIENCE_DEADLINES = 3
 """For how many deadlines of a round a silo waits for word from the aggregator, if that is longer than the join time."""
@@ -113,7 +113,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         message.add_params(STATISTICS, self._statistics)
         message.add_params(EVALUATION, self._evaluation)
         self.send_message(message)
-        self._comm.wake_at = time.monotonic() + SIGN_OF_LIFE_SECONDS
+        self._comm.wake_at = time.monotonic() + HEARTBEAT_SECONDS
 
     def handle_message_finish(self, msg_params: Message) -> None:
         """The aggregator ended this silo's part, or the run."""
@@ -128,6 +128,3 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             raise RunError(f"no word from the aggregator for {patience:g} s; see its status and log")
         if time.monotonic() >= self._comm.wake_at:
             self.send_client_status(0)
-
-    def _handle_bad_mail(self, message: Message) -> None:
-        raise MailError(message.get(REASON))

@@ -15,7 +15,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.mailbox import Mailbox, Notice, Tensors
-from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, ROUND, SUMS, MailKind
+from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, REFUSED, ROUND, SUMS, MailKind
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.queue_settings import LONG_POLL_SECONDS
 
@@ -101,6 +101,13 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         with self._ledger.span("mail", round_idx):
             return self.mailbox.broadcast(silos, MailKind.SYNC, round_idx, {}, {MODEL: model})
 
+    def send_finish(self, silo: str, round_idx: int, reason: str, *, refused: bool) -> None:
+        """Tell a silo that its part in the run has ended: it is refused, or the whole run has failed."""
+        message = Message(FEDML_TYPES[MailKind.FINISH], self._rank, self._run.rank(silo))
+        for name, value in ((ROUND, round_idx), (REASON, reason), (REFUSED, refused)):
+            message.add_params(name, value)
+        self.send_message(message)
+
     def deliver(self, notice: Notice) -> None:
         """Open a mail and dispatch it; one that is none is dispatched as ``BAD_MAIL``."""
         sender = notice.address.sender
@@ -174,5 +181,4 @@ class MailManagerMixin:
         raise NotImplementedError
 
     def _handle_bad_mail(self, message: Message) -> None:
-        """A mail of the message's sender could not be opened, for its ``REASON``."""
-        raise NotImplementedError
+        raise MailError(message.get(REASON))

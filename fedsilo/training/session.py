@@ -14,9 +14,11 @@ from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.client import SiloManager
 from fedsilo.training.comm import MailCommManager
-from fedsilo.training.server import AggregatorManager, StreamingAggregator
+from fedsilo.training.rounds import Rounds
+from fedsilo.training.server import AggregatorManager
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import registry
 from fedsilo.workload.base import Trainer, refuse_unsupported, state
@@ -42,7 +44,8 @@ def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
             holdout = learns.load_aggregator(args)
             aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
             with Tracker(settings, run.id, ledger, parameters(args, None)) as tracker:
-                AggregatorManager(args, aggregator, comm, run, ledger, tracker).run()
+                rounds = Rounds(run, aggregator, comm, ledger, tracker)
+                AggregatorManager(args, aggregator, comm, run, rounds).run()
         else:
             data = learns.load_silo(args)
             adapter = _adapter(args, learns.trainer(model, args), model, data)

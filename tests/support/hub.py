@@ -12,6 +12,9 @@ from boto3.s3.transfer import TransferConfig
 from fedsilo import names
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
+from fedsilo.ledger.objects import MailBucket
+from fedsilo.ledger.reader import Reader
+from fedsilo.ledger.record import Record
 from fedsilo.ledger.writer import Ledger
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
@@ -19,6 +22,7 @@ from fedsilo.messaging import mailbox as mail
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.training import session
 from tests.support.federations import described
+from tests.support.waiting import WAIT_SECONDS
 
 _count = itertools.count()
 
@@ -43,8 +47,8 @@ class Hub:
             "hyperparameters": {},
             "seed": 1,
             "quorum": min(2, len(self.federation.silos)),
-            "deadline_seconds": 60.0,
-            "join_seconds": 60.0,
+            "deadline_seconds": 300.0,  # no deadline decides a test that does not choose one
+            "join_seconds": 300.0,
             "created": datetime.now(UTC),
         }
         return Run.checked(values | choices)
@@ -60,13 +64,17 @@ class Hub:
         self._mailboxes.append(Mailbox(self.settings(party), run or self.run.id, limit))
         return self._mailboxes[-1]
 
+    def record(self, run: Run) -> Record:
+        """What the ledger holds of a run."""
+        return Reader(MailBucket.of(self.settings(names.AGGREGATOR), "the test")).record(run)
+
     def close(self) -> None:
         for mailbox in self._mailboxes:
             mailbox.close()
 
 
 class Party(threading.Thread):
-    """A party's part in a run, in a thread of this process. ``error`` is how it ended, None where it ended well."""
+    """A party's part in a run, in a thread of this process. ``error`` is how it ended; None if it ended well."""
 
     def __init__(self, hub: Hub, party: str, run: Run) -> None:
         super().__init__(name=party, daemon=True)
@@ -83,8 +91,9 @@ class Party(threading.Thread):
         self.ledger.close()
 
     def end(self) -> BaseException | None:
-        self.join(20)
-        assert not self.is_alive(), "it goes on"
+        """Wait for the end of the party's part. Returns how it ended."""
+        self.join(WAIT_SECONDS)
+        assert not self.is_alive(), f"{self.name} goes on"
         return self.error
 
 

@@ -1,0 +1,71 @@
+"""What the passing of time does to a run: rounds reach their deadlines, and silos end without a mail."""
+
+import logging
+import time
+
+from fedsilo.config.environment import Settings
+from fedsilo.config.run import Run
+from fedsilo.errors import FedsiloError
+from fedsilo.ledger.objects import MailBucket
+from fedsilo.ledger.reader import Reader
+from fedsilo.states import FAILED_STATES, PartyState
+from fedsilo.text import plain
+from fedsilo.training.rounds import Rounds
+
+REASON_LIMIT = 200
+"""Characters of a silo's own reason that are kept."""
+
+log = logging.getLogger(__name__)
+
+
+class Deadlines:
+    """Closes rounds at their deadlines, and finds silos whose own statuses say that their part has ended."""
+
+    def __init__(self, settings: Settings, run: Run, rounds: Rounds) -> None:
+        self._run, self._rounds, self._roster = run, rounds, rounds.roster
+        self._reader = Reader(MailBucket.of(settings, settings.role, attempts=1))
+
+    def tick(self) -> None:
+        """Act if the deadline has passed, or if it is time to read the silos' statuses.
+
+        Raises:
+            RunError: The run can't go on.
+        """
+        now = time.monotonic()
+        if now >= self._rounds.deadline:
+            self._close()
+        elif now >= self._rounds.poll_at:
+            self._rounds.wait(self._rounds.deadline - now)
+            failed = self._read_failed()
+            if failed:
+                self._rounds.lose(failed)
+
+    def _close(self) -> None:
+        responded, silos, quorum = len(self._roster.responded), len(self._run.silos), self._run.quorum
+        if self._roster.phase == PartyState.FINISHING:
+            self._rounds.end()
+        elif self._roster.phase == PartyState.WAITING:
+            if responded < quorum:
+                self._rounds.fail(f"{responded} of {silos} silos came within {self._run.join_seconds:g} s")
+            self._rounds.open_first_round()
+        else:
+            if responded < quorum:
+                within = f"{self._run.deadline_seconds:g} s"
+                self._rounds.fail(
+                    f"round {self._rounds.round_idx}: {responded} of {silos} silos answered within {within}"
+                )
+            self._rounds.close_without_missing()
+
+    def _read_failed(self) -> dict[str, str]:
+        """The silos that are waited for and say that their part has ended, with what they say."""
+        silos = [silo.name for silo in self._roster.awaited]
+        try:
+            statuses = self._reader.statuses(self._run, silos)
+        except FedsiloError as error:
+            log.warning("the silos' statuses can't be read: %s", error)
+            return {}
+        return {
+            silo: f"{status.state}: {plain(status.reason, REASON_LIMIT)}"
+            for silo, status in statuses.items()
+            if status.state in FAILED_STATES
+        }

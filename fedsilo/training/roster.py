@@ -1,0 +1,173 @@
+"""The silos of a run, as the aggregator sees them: one record for each."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from statistics import median_low
+from typing import Any
+
+from fedsilo.config.run import Run
+from fedsilo.errors import MailError
+from fedsilo.states import PartyState
+from fedsilo.workload.base import Sums
+
+MAX_SAMPLES = 10**12
+"""The most training samples that a silo may declare; no silo has more."""
+
+WEIGHT_CAP = 10
+"""No silo weighs more than this many times the median silo. It bounds what a false sample count can do."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False)
+class Silo:
+    """What the aggregator knows of a silo."""
+
+    name: str
+    rank: int
+    """The silo's place in the run, from 1."""
+    active: bool = False
+    """Whether rounds wait for the silo. A silo that missed a deadline is not active until it is back."""
+    refused: str | None = None
+    """Why the aggregator ended the silo's part; None if it has not."""
+    lost: str | None = None
+    """Why the silo's part has ended, as its own status says; None if it has not, and once the silo is back."""
+    samples: int | None = None
+    """The number of training samples that the silo declared first."""
+    statistics: Sums | None = None
+    """Sums over the silo's training data; None until the silo has joined."""
+    evaluation: Sums | None = None
+    """The silo's sums for the model that opened the round; None until it has sent them."""
+    answered: bool = False
+    """Whether the open round has the silo's update."""
+    finished: bool = False
+    """Whether the silo has evaluated the final model."""
+
+    @property
+    def remaining(self) -> bool:
+        """Whether the silo takes part, or still may."""
+        return self.refused is None and self.lost is None
+
+
+class Roster:
+    """The silos of a run, in the order of their ranks, and what the run waits for."""
+
+    def __init__(self, run: Run) -> None:
+        self.phase = PartyState.WAITING
+        """What the run waits for: ``WAITING`` for silos to join, ``TRAINING`` for the updates of the open round,
+        ``FINISHING`` for the evaluations of the final model."""
+        self._silos = {name: Silo(name, run.rank(name)) for name in run.silos}
+
+    def __iter__(self) -> Iterator[Silo]:
+        return iter(self._silos.values())
+
+    def __getitem__(self, name: str) -> Silo:
+        return self._silos[name]
+
+    # --- changes
+
+    def begin_round(self, *, final: bool) -> None:
+        """Forget the answers to the last round. The final round hands out the final model."""
+        self.phase = PartyState.FINISHING if final else PartyState.TRAINING
+        for silo in self:
+            silo.answered, silo.evaluation = False, None
+
+    def declare(self, silo: Silo, samples: object) -> None:
+        """Take the number of training samples that a silo declares. A lost silo that declares them is back.
+
+        Raises:
+            MailError: The number is not a count of samples, or not the one that the silo declared first.
+        """
+        if type(samples) is not int or not 1 <= samples <= MAX_SAMPLES:
+            raise MailError(f"declares {samples!r:.40} training samples")
+        if silo.samples not in (None, samples):
+            raise MailError(f"declares {samples} training samples, but had declared {silo.samples}")
+        silo.samples, silo.lost = samples, None
+
+    def refuse(self, silo: Silo, reason: str) -> None:
+        """End a silo's part for good. An update that is in the open round's sum stays there."""
+        silo.refused = reason
+        silo.active, silo.statistics, silo.evaluation = False, None, None
+
+    def lose(self, silo: Silo, reason: str) -> None:
+        """Count a silo as lost until it is heard from again."""
+        silo.lost = reason
+        silo.active, silo.statistics = False, None
+
+    # --- views
+
+    @property
+    def remaining(self) -> list[Silo]:
+        """The silos that take part, or still may."""
+        return [silo for silo in self if silo.remaining]
+
+    @property
+    def active(self) -> list[Silo]:
+        """The silos that rounds wait for."""
+        return [silo for silo in self if silo.active]
+
+    @property
+    def responded(self) -> list[Silo]:
+        """The silos that have done what the phase asks of them."""
+        return [silo for silo in self if self._has_responded(silo)]
+
+    @property
+    def missing(self) -> list[Silo]:
+        """The silos that the phase waits for."""
+        return [silo for silo in self.active if not self._has_responded(silo)]
+
+    @property
+    def awaited(self) -> list[Silo]:
+        """The silos whose end would change what the phase waits for, whether or not they are active.
+
+        Before round 0 these are all that remain: one that has joined may still fail.
+        """
+        if self.phase == PartyState.WAITING:
+            return self.remaining
+        return [silo for silo in self.remaining if not self._has_responded(silo)]
+
+    @property
+    def losses(self) -> str:
+        """The silos that are refused or lost, each with the reason, for a reader."""
+        refused = [f"{silo.name} ({silo.refused})" for silo in self if silo.refused is not None]
+        lost = [f"{silo.name} ({silo.lost})" for silo in self if silo.lost is not None]
+        parts = (("refused", refused), ("lost", lost))
+        return "; ".join(f"{what} {', '.join(silos)}" for what, silos in parts if silos)
+
+    @property
+    def statistics(self) -> dict[str, Sums]:
+        """The statistics of the silos that have joined, by their names."""
+        return {silo.name: silo.statistics for silo in self if silo.statistics is not None}
+
+    @property
+    def evaluations(self) -> dict[str, Sums]:
+        """The evaluations of the model that opened the round, by the names of the silos."""
+        return {silo.name: silo.evaluation for silo in self if silo.evaluation is not None}
+
+    def status_fields(self) -> dict[str, Any]:
+        """What the aggregator's ``status.json`` says of the silos."""
+        return {
+            "state": self.phase,
+            "answered": names_of(self.responded),
+            "present": names_of(self.active),
+            "refused": {silo.name: silo.refused for silo in self if silo.refused is not None},
+        }
+
+    def weight(self, silo: Silo) -> int:
+        """The weight of a silo's update: the number of samples that it declared, capped."""
+        assert silo.samples is not None, silo  # noqa: S101  (declared before)
+        cap = WEIGHT_CAP * median_low(each.samples for each in self if each.samples is not None)
+        if silo.samples > cap:
+            log.warning("%s declares %d samples; they weigh as %d", silo.name, silo.samples, cap)
+        return min(silo.samples, cap)
+
+    def _has_responded(self, silo: Silo) -> bool:
+        if self.phase == PartyState.WAITING:
+            return silo.active
+        return silo.finished if self.phase == PartyState.FINISHING else silo.answered
+
+
+def names_of(silos: Iterable[Silo]) -> list[str]:
+    """The names of silos, sorted."""
+    return sorted(silo.name for silo in silos)

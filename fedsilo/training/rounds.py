@@ -1,0 +1,226 @@
+"""The rounds of a run: when one opens, whom it waits for, when it closes, and how the run ends.
+
+FedML 0.9.6 knows none of this. Rounds have a number, a deadline and a quorum, and silos may come late and come back.
+The broadcast that opens a round is the checkpoint from which a restarted aggregator continues.
+"""
+
+import math
+import time
+from typing import NoReturn
+
+from fedsilo.config.run import Run
+from fedsilo.errors import RunError
+from fedsilo.ledger.writer import Ledger
+from fedsilo.messaging.mailbox import Notice
+from fedsilo.messaging.messages import MODEL, MailKind
+from fedsilo.states import Event, PartyState, Span
+from fedsilo.training.aggregator import StreamingAggregator
+from fedsilo.training.comm import MailCommManager
+from fedsilo.training.evaluation import apply_statistics, find_incompatible, record_evaluation
+from fedsilo.training.roster import Roster, Silo, names_of
+from fedsilo.training.tracking import Tracker
+from fedsilo.training.validation import Tensors, check_parameters
+from fedsilo.workload.base import Sums
+
+POLL_SECONDS = 5.0
+"""How often an aggregator that waits reads the statuses of the silos it waits for: one GET for each silo."""
+
+
+class Rounds:
+    """The state of a run at the aggregator.
+
+    Every method may raise ``RunError``: the run can't go on. Read ``advance`` first: it decides, after each change,
+    whether a round opens or closes. What the passing of time does is in ``deadlines.py``.
+    """
+
+    def __init__(
+        self, run: Run, aggregator: StreamingAggregator, comm: MailCommManager, ledger: Ledger, tracker: Tracker
+    ) -> None:
+        self.roster = Roster(run)
+        self.deadline = self.poll_at = 0.0
+        """When the round closes, and when the silos' statuses are read next; on ``time.monotonic``'s clock."""
+        self._run, self._aggregator, self._comm, self._ledger, self._tracker = run, aggregator, comm, ledger, tracker
+        self._broadcast: Notice | None = None  # of the model that opened the round
+
+    @property
+    def round_idx(self) -> int:
+        """The open round, from 0. FedML and the workload find it in the arguments."""
+        return int(self._aggregator.args.round_idx)
+
+    # --- from the first model to the last
+
+    def start(self) -> None:
+        """Wait for the silos, or continue with the round that an earlier aggregator had opened."""
+        notice = self._comm.mailbox.newest_broadcast()
+        if notice is not None:
+            self._resume(notice)
+            return
+        self.wait(self._run.join_seconds, poll_now=True)
+        self._write_status()
+
+    def _resume(self, notice: Notice) -> None:
+        """Continue the round of a broadcast, with what the silos had sent before."""
+        mail = self._comm.mailbox.open(notice)
+        model: Tensors = mail.groups.get(MODEL, {})
+        check_parameters(model, self._aggregator.get_global_model_params(), notice.key)
+        self._aggregator.set_global_model_params(model)
+        self._ledger.event(Event.RESUMED, mail.round_idx, "an earlier aggregator had opened this round")
+        for silo in self.roster:
+            silo.active = True
+        self._begin_round(mail.round_idx, notice)
+        for kind in (MailKind.STATUS, MailKind.UPDATE):
+            for silo in self.roster:
+                earlier = self._comm.mailbox.last(silo.name, kind)
+                if earlier is not None and self.round_idx == mail.round_idx:
+                    self._comm.deliver(earlier)
+
+    def advance(self) -> None:
+        """Open or close a round if it waits for nobody; end the run if too few silos remain for a quorum."""
+        remaining = self.roster.remaining
+        if self.roster.phase == PartyState.FINISHING:
+            if not self.roster.missing:
+                self.end()
+        elif len(remaining) < self._run.quorum:
+            self.fail(self.roster.losses)
+        elif self.roster.phase == PartyState.WAITING:
+            if all(silo.active for silo in remaining):
+                self.open_first_round()
+        elif not self.roster.missing and len(self.roster.responded) >= self._run.quorum:
+            self.close_round()
+
+    def open_first_round(self) -> None:
+        """Make the first model of the silos' statistics and open round 0, unless a statistic does not fit."""
+        statistics = self.roster.statistics
+        incompatible = find_incompatible(statistics)
+        if incompatible:
+            self.refuse({name: f"its statistic is {reason}" for name, reason in incompatible.items()})
+            return
+        try:
+            apply_statistics(statistics, self._aggregator)
+        except RunError as error:
+            self.fail(str(error))
+        self._open_round(0)
+
+    def close_round(self) -> None:
+        """Make the mean of the updates the global model, and open the next round with it."""
+        round_idx = self.round_idx
+        record_evaluation(round_idx, self.roster.evaluations, self._aggregator, self._ledger, self._tracker)
+        with self._ledger.span(Span.AGGREGATE, round_idx):
+            self._aggregator.aggregate()
+        self._open_round(round_idx + 1)
+
+    def _open_round(self, round_idx: int) -> None:
+        silos = [silo.name for silo in self.roster.remaining]
+        notice = self._comm.broadcast(silos, round_idx, self._aggregator.get_global_model_params())
+        self._begin_round(round_idx, notice)
+
+    def _begin_round(self, round_idx: int, notice: Notice) -> None:
+        self._aggregator.args.round_idx = round_idx
+        self._broadcast = notice
+        self.roster.begin_round(final=round_idx == self._run.rounds)
+        self.wait(self._run.deadline_seconds)
+        self._ledger.event(Event.OPENED, round_idx, f"{len(self.roster.remaining)} silos")
+        self._write_status()
+
+    def end(self) -> None:
+        """Publish the final model and take no more mail."""
+        record_evaluation(self.round_idx, self.roster.evaluations, self._aggregator, self._ledger, self._tracker)
+        self._comm.mailbox.publish_model(self._aggregator.get_global_model_params())
+        self.deadline = self.poll_at = math.inf
+        finished = sum(silo.finished for silo in self.roster)
+        self._ledger.event(Event.FINISHED, self.round_idx, f"model published; {finished} silos have it")
+        self._comm.stop_receive_message()
+
+    def fail(self, reason: str) -> NoReturn:
+        """End the run with a reason, and tell it to every silo whose part has not ended."""
+        missing = set(self._run.silos) - {silo.name for silo in self.roster.responded}
+        reason = f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(sorted(missing))}"
+        for silo in self.roster:
+            if silo.lost is None:
+                self._comm.send_finish(silo.name, self.round_idx, reason, refused=False)
+        raise RunError(reason)
+
+    # --- what silos send
+
+    def join(self, silo: Silo, samples: object, statistics: Sums) -> None:
+        """A silo has come, or come back, or shows that it is still there.
+
+        Raises:
+            MailError: The number of training samples that the silo declares is wrong.
+        """
+        self.roster.declare(silo, samples)
+        if self._broadcast is None:
+            silo.active, silo.statistics = True, statistics
+            self._write_status()
+            self.advance()
+            return
+        if not silo.active:
+            silo.active = True
+            self._ledger.event(Event.JOINED, self.round_idx, f"{silo.name} is here")
+        if silo in self.roster.missing:
+            self._comm.mailbox.remind(silo.name, self._broadcast)
+        self._write_status()
+
+    def add_update(self, silo: Silo, round_idx: object, samples: object, model: Tensors, evaluation: Sums) -> None:
+        """Add a silo's update to the open round.
+
+        Raises:
+            MailError: The update does not fit the model, or the number of training samples is wrong.
+        """
+        if self._broadcast is None or round_idx != self.round_idx or silo.answered:
+            self._ledger.event(Event.LATE, self.round_idx, f"{silo.name} answered round {round_idx}; dropped")
+            return
+        self.roster.declare(silo, samples)
+        with self._ledger.span(Span.AGGREGATE, self.round_idx):
+            index = silo.rank - 1  # FedML counts silos from 0
+            self._aggregator.add_local_trained_result(index, model, self.roster.weight(silo))
+        silo.active = silo.answered = True
+        silo.evaluation = evaluation
+        self._write_status()
+        self.advance()
+
+    def finish(self, silo: Silo, evaluation: Sums) -> None:
+        """A silo has evaluated the final model."""
+        if self.roster.phase == PartyState.FINISHING:
+            silo.evaluation, silo.finished = evaluation, True
+            self._write_status()
+            self.advance()
+
+    # --- silos that drop out
+
+    def refuse(self, reasons: dict[str, str]) -> None:
+        """End the part of silos, each for its reason, and continue without them if the quorum allows."""
+        for name, reason in reasons.items():
+            self.roster.refuse(self.roster[name], reason)
+            self._ledger.event(Event.REFUSED, self.round_idx, f"{name}: {reason}")
+            self._comm.send_finish(name, self.round_idx, f"refused by the aggregator: {reason}", refused=True)
+        self._write_status()
+        self.advance()
+
+    def lose(self, reasons: dict[str, str]) -> None:
+        """Continue without silos whose part has ended by itself, each for its reason, if the quorum allows."""
+        for name, reason in reasons.items():
+            self.roster.lose(self.roster[name], reason)
+            self._ledger.event(Event.LOST, self.round_idx, f"{name}: {reason}")
+        self._write_status()
+        self.advance()
+
+    def close_without_missing(self) -> None:
+        """Close the open round; it waits for the missing silos again once they are back."""
+        missing = self.roster.missing
+        text = f"closed with {len(self.roster.responded)}; missing {', '.join(names_of(missing))}"
+        self._ledger.event(Event.DEADLINE, self.round_idx, text)
+        for silo in missing:
+            silo.active = False
+        self.close_round()
+
+    # --- waiting and recording
+
+    def wait(self, seconds: float, *, poll_now: bool = False) -> None:
+        """Set the deadline to so many seconds from now, and when to read the silos' statuses."""
+        now = time.monotonic()
+        self.deadline, self.poll_at = now + seconds, now + (0.0 if poll_now else POLL_SECONDS)
+        self._comm.wake_at = min(self.deadline, self.poll_at)
+
+    def _write_status(self) -> None:
+        self._ledger.status(round=self.round_idx, **self.roster.status_fields())

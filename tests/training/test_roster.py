@@ -1,0 +1,123 @@
+"""The roster knows which silos take part, which ones the run waits for, and what their updates weigh."""
+
+from datetime import UTC, datetime
+
+import pytest
+import torch
+
+from fedsilo.config.run import Run
+from fedsilo.errors import MailError
+from fedsilo.training.roster import WEIGHT_CAP, Roster, Silo, names_of
+
+SUMS = {"count": torch.tensor(3)}
+
+
+@pytest.fixture
+def roster() -> Roster:
+    values = {
+        "run": "heart-1", "federation": "heart", "workload": "heart_disease", "silos": ["west", "east", "north"],
+        "rounds": 3, "hyperparameters": {}, "seed": 1, "quorum": 2, "deadline_seconds": 1.0, "join_seconds": 1.0,
+        "created": datetime.now(UTC),
+    }  # fmt: skip
+    return Roster(Run.checked(values))
+
+
+def join(roster: Roster, *names: str) -> None:
+    for name in names:
+        roster.declare(roster[name], 50)
+        roster[name].active, roster[name].statistics = True, SUMS
+
+
+def names(silos: list[Silo]) -> list[str]:
+    return [silo.name for silo in silos]
+
+
+def test_silos_are_in_the_order_of_their_ranks(roster: Roster) -> None:
+    assert [(silo.name, silo.rank) for silo in roster] == [("west", 1), ("east", 2), ("north", 3)]
+    assert names(roster.remaining) == ["west", "east", "north"]
+    assert roster.active == roster.responded == roster.missing == []
+    assert names_of(roster) == ["east", "north", "west"]
+
+
+def test_before_round_0_who_has_joined_has_responded(roster: Roster) -> None:
+    join(roster, "east")
+    assert names(roster.active) == names(roster.responded) == ["east"]
+    assert roster.missing == []
+    assert names(roster.awaited) == ["west", "east", "north"], "one that has joined may still fail"
+    assert roster.statistics == {"east": SUMS}
+
+
+def test_a_round_waits_for_active_silos_until_they_answer(roster: Roster) -> None:
+    join(roster, "west", "east")
+    roster.begin_round(final=False)
+    assert names(roster.missing) == ["west", "east"]
+    roster["east"].answered, roster["east"].evaluation = True, SUMS
+    assert names(roster.responded) == ["east"]
+    assert names(roster.missing) == ["west"]
+    assert names(roster.awaited) == ["west", "north"], "north may still come"
+    roster.begin_round(final=False)
+    assert roster.responded == []
+    assert roster.evaluations == {}
+
+
+def test_the_final_round_waits_until_silos_have_evaluated_the_model(roster: Roster) -> None:
+    join(roster, "west", "east")
+    roster.begin_round(final=True)
+    roster["west"].answered = True
+    roster["east"].finished = True
+    assert names(roster.responded) == ["east"]
+    assert names(roster.missing) == ["west"]
+
+
+def test_a_silo_that_is_refused_after_it_answered_leaves_its_update_in_the_sum(roster: Roster) -> None:
+    join(roster, "west", "east")
+    roster.begin_round(final=False)
+    roster["west"].answered, roster["west"].evaluation = True, SUMS
+    roster.refuse(roster["west"], "declares 51 training samples")
+    assert names(roster.remaining) == ["east", "north"]
+    assert names(roster.responded) == ["west"]
+    assert names(roster.missing) == ["east"]
+    assert roster.evaluations == {}
+    assert roster.statistics == {"east": SUMS}
+    assert roster.status_fields()["refused"] == {"west": "declares 51 training samples"}
+
+
+def test_a_lost_silo_is_back_once_it_declares_its_samples_again(roster: Roster) -> None:
+    join(roster, "west")
+    roster.lose(roster["west"], "FAILED: no node")
+    assert names(roster.remaining) == ["east", "north"]
+    assert roster.active == []
+    assert roster.statistics == {}
+    join(roster, "west")
+    assert names(roster.remaining) == ["west", "east", "north"]
+    assert names(roster.active) == ["west"]
+
+
+def test_refused_and_lost_silos_are_named_with_their_reasons(roster: Roster) -> None:
+    assert roster.losses == ""
+    roster.lose(roster["east"], "FAILED: no node")
+    roster.refuse(roster["north"], "declares 0 training samples")
+    assert roster.losses == "refused north (declares 0 training samples); lost east (FAILED: no node)"
+
+
+@pytest.mark.parametrize("samples", [0, -5, 1.5, "50", True, None, 10**12 + 1, 10**400])
+def test_what_is_not_a_count_of_samples_is_an_error(roster: Roster, samples: object) -> None:
+    with pytest.raises(MailError) as raised:
+        roster.declare(roster["west"], samples)
+    assert str(raised.value) == f"declares {samples!r:.40} training samples"
+    assert roster["west"].samples is None
+
+
+def test_a_silo_may_not_change_its_number_of_samples(roster: Roster) -> None:
+    roster.declare(roster["west"], 50)
+    roster.declare(roster["west"], 50)
+    with pytest.raises(MailError, match=r"^declares 51 training samples, but had declared 50$"):
+        roster.declare(roster["west"], 51)
+    assert roster["west"].samples == 50
+
+
+def test_no_silo_weighs_more_than_ten_median_silos(roster: Roster, caplog: pytest.LogCaptureFixture) -> None:
+    for name, samples in (("west", 100), ("east", 40), ("north", 10**9)):
+        roster.declare(roster[name], samples)
+    assert [roster.weight(silo) for silo in roster] == [100, 40, WEIGHT_CAP * 100]
+    assert "north declares 1000000000 samples; they weigh as 1000" in caplog.text
