@@ -1,6 +1,6 @@
-"""The object keys of the mail bucket: who may write where, what a mail's key says, and how a run's id looks.
+"""The object keys of the mail bucket: who may write where, what a mail's key says, and what a run's id looks like.
 
-The stacks write them into policies as patterns; everything that runs writes and reads objects by them.
+The stacks write the keys into policies as patterns. The agents, the trainers and the command use them as they are.
 """
 
 import re
@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from fedsilo.names import AGGREGATOR, EVERYONE, NAME_PATTERN
 
 RUN_PATTERN = r"[a-z0-9][a-z0-9-]{2,38}[a-z0-9]"
-"""A run's id: 4 to 40 of a-z, 0-9 and hyphen (it is part of object keys, Job names and SageMaker run names)."""
+"""A run's id: 4 to 40 of a-z, 0-9 and hyphen. The id is part of object keys, Job names and SageMaker run names."""
 
 MAIL_TAG = ("expire", "mail")
-"""Key and value of the object tag by which a mail expires; ledgers and models carry none, and stay."""
+"""Key and value of the object tag that mails carry. The bucket deletes objects with this tag after some days; ledgers
+and models do not carry it."""
 
 INDEX = "index/"
-"""The prefix in the mail bucket below which each run has a key that tells what a list of runs shows."""
+"""The prefix of the index of runs. It holds one empty object for each run, whose key says what a list of runs shows."""
 
 
 def is_run(text: str) -> bool:
@@ -24,22 +25,25 @@ def is_run(text: str) -> bool:
 
 
 def agent_key(party: str) -> str:
-    """The object in the mail bucket in which a party's agent says that it is there, and what it does."""
+    """The object that holds the heartbeat of a party's agent."""
     return f"agents/{party}.json"
 
 
 @dataclass(frozen=True)
 class RunKeys:
-    """The object keys of one run in the mail bucket; of the run ``*``, the patterns that policies are written in."""
+    """The object keys of one run. Those of the run ``*`` are patterns for policies."""
 
     run: str
+    """The run's id."""
 
     @property
     def prefix(self) -> str:
+        """The prefix of everything that belongs to the run."""
         return f"runs/{self.run}/"
 
     @property
     def run_json(self) -> str:
+        """The description of the run, which the operator writes."""
         return f"{self.prefix}run.json"
 
     def party(self, party: str) -> str:
@@ -47,26 +51,36 @@ class RunKeys:
         return f"{self.prefix}{party}/"
 
     def status(self, party: str) -> str:
+        """The party's ``status.json``."""
         return f"{self.party(party)}status.json"
 
     def metrics(self, party: str) -> str:
+        """The party's ``metrics.jsonl``."""
         return f"{self.party(party)}metrics.jsonl"
 
     def log(self, party: str) -> str:
+        """The log of the party's trainer."""
         return f"{self.party(party)}log.txt"
 
     def model(self, party: str) -> str:
+        """The party's final model."""
         return f"{self.party(party)}model.safetensors"
 
+    def outboxes(self, sender: str) -> str:
+        """The prefix of all mails of ``sender``."""
+        return f"{self.party(sender)}outbox/"
+
     def outbox(self, sender: str, receiver: str) -> str:
-        return f"{self.party(sender)}outbox/{receiver}/"
+        """The prefix of the mails of ``sender`` to ``receiver``."""
+        return f"{self.outboxes(sender)}{receiver}/"
 
-    def mail(self, sender: str, receiver: str, seq: int, kind: str) -> str:
-        return f"{self.outbox(sender, receiver)}{seq:06d}-{kind}.safetensors"
+    def mail(self, sender: str, receiver: str, seq: int, kind: str) -> "MailAddress":
+        """The address of the mail number ``seq`` of ``sender``."""
+        return MailAddress(self.run, sender, receiver, seq, kind)
 
-    def broadcast(self, round_idx: int) -> str:
-        """The global model that opens round ``round_idx``: one object for all silos, and the checkpoint."""
-        return f"{self.outbox(AGGREGATOR, EVERYONE)}{round_idx:06d}.safetensors"
+    def broadcast(self, round_idx: int) -> "MailAddress":
+        """The address of the global model that opens a round: one object for all silos, and the round's checkpoint."""
+        return MailAddress(self.run, AGGREGATOR, EVERYONE, round_idx)
 
 
 _MAIL_KEY = re.compile(
@@ -77,15 +91,29 @@ _MAIL_KEY = re.compile(
 
 @dataclass(frozen=True)
 class MailAddress:
-    """What a mail's key says of it. The sender is the prefix the object lies in, never what a message claims."""
+    """What a mail's key says about the mail."""
 
     run: str
+    """The run's id."""
     sender: str
+    """The party whose prefix the key is in. Only this party may write there, so the sender can't be forged."""
     receiver: str
+    """The party that the mail is for, or ``EVERYONE``."""
     seq: int
+    """The number of the mail among those of its sender; of a broadcast, the round that it opens."""
+    kind: str | None = None
+    """The kind of mail; None for a broadcast."""
+
+    @property
+    def key(self) -> str:
+        """The key of the mail's object."""
+        kind = "" if self.kind is None else f"-{self.kind}"
+        return f"{RunKeys(self.run).outbox(self.sender, self.receiver)}{self.seq:06d}{kind}.safetensors"
 
     @classmethod
     def parse(cls, key: str) -> "MailAddress | None":
-        """The address in ``key``, or None where the key is not one of a mail."""
+        """The address that a key stands for, or None if it is not the key of a mail."""
         found = _MAIL_KEY.fullmatch(key)
-        return cls(found["run"], found["sender"], found["receiver"], int(found["seq"])) if found else None
+        if found is None:
+            return None
+        return cls(found["run"], found["sender"], found["receiver"], int(found["seq"]), found["kind"])

@@ -16,13 +16,13 @@ from fedsilo.config.environment import Settings
 from fedsilo.errors import AccessError, HubError
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
-from fedsilo.messaging.mailbox import PART_BYTES, Mailbox
+from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.messaging.store import PART_BYTES
 from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import described
 from tests.support.hub import Hub
 
-pytestmark = pytest.mark.usefixtures("early_parts")
 LARGE = {"model": {"w": torch.zeros(PART_BYTES // 4)}}
 
 
@@ -217,6 +217,7 @@ def test_what_iam_denies_is_named_with_who_asked(guarded: tuple[str, Settings]) 
         Settings(federation="guarded", party="hungary", rank=2, hub_account=emulator.ACCOUNT, hub_region="us-east-1"),
         "run-1",
         limit=2**26,
+        multipart_bytes=PART_BYTES,
     )  # cleveland's keys under hungary's name
     for groups in ({}, LARGE):
         with pytest.raises(AccessError, match=r"may not write .*/runs/run-1/hungary/outbox/aggregator/000"):

@@ -1,5 +1,5 @@
-"""How parties speak: mail between trainers, and requests from the operator to agents.
+"""How parties talk: mail between trainers, and requests from the operator to agents.
 
-Read ``mailbox.py`` first; ``codec.py`` is the format of a mail, ``control.py`` the one of a request.
-Nothing that is received is ever unpickled or executed.
+Read ``mailbox.py`` first. It uses ``codec.py`` (a mail's file), ``store.py`` (S3) and ``notice.py`` (SQS); the mails of
+a run are listed in ``messages.py``, and ``control.py`` is about requests. Nothing that is received is unpickled or run.
 """

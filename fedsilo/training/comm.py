@@ -14,8 +14,10 @@ from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.mailbox import Mailbox, Notice, Tensors
+from fedsilo.messaging.codec import Tensors
+from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, REFUSED, ROUND, SUMS, MailKind
+from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.queue_settings import LONG_POLL_SECONDS
 

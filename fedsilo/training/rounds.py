@@ -11,8 +11,8 @@ from typing import NoReturn
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.mailbox import Notice
 from fedsilo.messaging.messages import MODEL, MailKind
+from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager

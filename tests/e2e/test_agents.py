@@ -279,7 +279,7 @@ def test_abort_in_mid_round_leaves_nothing(agents: Agents) -> None:
     agents.until_states(run, "ABORTED")
     assert agents.status(run, AGGREGATOR)["reason"] == "by the operator"
     assert agents.status(run, AGGREGATOR)["round"] >= 2, "what the trainer wrote is kept"
-    late = {"key": run.keys.broadcast(9), "size": 1, "sha256": "0" * 64}
+    late = {"key": run.keys.broadcast(9).key, "size": 1, "sha256": "0" * 64}
     agents.say(SILOS[0], json.dumps(late), names.data_queue)  # from a party that was still ending
     agents.until_idle()
 

@@ -1,6 +1,5 @@
 """What goes wrong in a run, shown on real processes over real mail: the run ends with the right model, or says why."""
 
-import hashlib
 import json
 import pickle
 from collections.abc import Callable, Iterator
@@ -13,8 +12,10 @@ from safetensors.torch import save
 
 from fedsilo import aws, names
 from fedsilo.keys import MailAddress, RunKeys
-from fedsilo.messaging.mailbox import Mailbox, Notice
+from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.messaging.notice import Notice
 from fedsilo.states import TrainerExit
+from tests.support import mails
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import HOSPITALS, RunningFederation, assert_same_model
 
@@ -114,21 +115,21 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
         if body:
             notice(body)
     foreign = RunKeys(other.run.id).mail(SECOND, AGGREGATOR, 0, "update")
-    notice(json.dumps({"key": foreign, "size": 10, "sha256": "0" * 64}))
+    notice(json.dumps({"key": foreign.key, "size": 10, "sha256": "0" * 64}))
     not_mine = RunKeys(federation.run.id).mail(SECOND, FIRST, 0, "update")
-    notice(json.dumps({"key": not_mine, "size": 10, "sha256": "0" * 64}))
+    notice(json.dumps({"key": not_mine.key, "size": 10, "sha256": "0" * 64}))
 
     federation.start_holding(SECOND)
     for kind in ("status", "update"):
         old = mailbox.last(FIRST, kind)
         assert old is not None
         for _ in range(3):
-            mailbox._notify(AGGREGATOR, old)
+            mailbox.remind(AGGREGATOR, old)
     federation.go_on(SECOND)
     assert set(federation.wait(AGGREGATOR, FIRST, SECOND).values()) == {0}, federation.logs()
     assert_same_model(federation.model(), undisturbed)
     log = (federation.folder / f"{AGGREGATOR}.log").read_text()
-    for line in ("a notice that is none", f"mail of run {other.run.id}", f"mail for {FIRST}", "second notice"):
+    for line in ("a malformed notice", f"mail of run {other.run.id}", f"mail for {FIRST}", "second notice"):
         assert line in log
 
 
@@ -160,19 +161,12 @@ class Villain:
         groups = {"model": model, "evaluation": evaluation or {}}
         self.mailbox.send(AGGREGATOR, kind, 0, {"num_samples": samples}, groups)
 
-    def answer_bytes(self, body: bytes, digest: str | None = None) -> None:
+    def answer_bytes(self, body: bytes, digest: str = "") -> None:
         """Put any bytes where a mail should be, with a notice that fits, and any digest."""
-        digest = digest or hashlib.sha256(body).hexdigest()
-        key = self.mailbox.keys.mail(self.name, AGGREGATOR, 7, "update")
-        aws.s3("us-east-1").put_object(
-            Bucket=self.mailbox.settings.bucket, Key=key, Body=body, Metadata={"sha256": digest}
-        )
-        self.notify(key, len(body), digest)
+        self.mailbox.remind(AGGREGATOR, mails.put(self.mailbox, body, digest=digest))
 
-    def notify(self, key: str, size: int, digest: str) -> None:
-        address = MailAddress.parse(key)
-        assert address is not None
-        self.mailbox._notify(AGGREGATOR, Notice(address, key, size, digest))
+    def notify(self, address: MailAddress, size: int, digest: str) -> None:
+        self.mailbox.remind(AGGREGATOR, Notice(address, size, digest))
 
 
 class Exploit:
@@ -203,8 +197,8 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
     played["large"].answer_bytes(bytes(9 * 2**20))
     played["kind"].answer(update, kind="sync")
     for seq in (1, 2):  # what another silo has sent, and what it will send next: forged, and not held against it
-        key = RunKeys(federation.run.id).mail(FIRST, AGGREGATOR, seq, "update")
-        played["names"].notify(key, 10, "0" * 64)
+        forged = RunKeys(federation.run.id).mail(FIRST, AGGREGATOR, seq, "update")
+        played["names"].notify(forged, 10, "0" * 64)
     played["odd-evaluation"].answer(update, evaluation={"histogram": torch.ones(3)})
     played["names"].answer({name: tensor for name, tensor in update.items() if name != weight})
 

@@ -177,14 +177,14 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
     fed = synthesized.federation
     hub = fed.aggregator
     bucket = names.mail_bucket(fed.name, hub.account or ACCOUNT, hub.region)
-    keys = {RUN.run_json, RUN.broadcast(3), LISTED}
+    keys = {RUN.run_json, RUN.broadcast(3).key, LISTED}
     for party in fed.parties:
         name = party.name
         keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), agent_key(name)}
-        keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model"), RUN.mail(name, names.AGGREGATOR, 2, "update")}
+        keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model").key, RUN.mail(name, names.AGGREGATOR, 2, "update").key}
         for other in fed.parties:
             # Keys that a pattern with a star might take for the other's own: a star also matches slashes.
-            keys |= {RUN.mail(name, other.name, 3, "update"), f"{RUN.party(name)}{other.name}/model.safetensors"}
+            keys |= {RUN.mail(name, other.name, 3, "update").key, f"{RUN.party(name)}{other.name}/model.safetensors"}
     for key in sorted(keys):
         for action in OBJECT_ACTIONS:
             expected = may_touch_object(who, action, key)

@@ -66,10 +66,11 @@ def trainers(guarded: str, example: Synthesized) -> dict[str, Any]:
     s3, iam, sts = (client(service, guarded) for service in ("s3", "iam", "sts"))
     bucket = names.mail_bucket("heart", ACCOUNT, "us-east-1")
     s3.create_bucket(Bucket=bucket)
-    for key in [RUN.run_json, RUN.broadcast(1), *(RUN.mail(name, "aggregator", 1, "update") for name in PARTIES)]:
+    mails = [RUN.broadcast(1), *(RUN.mail(name, "aggregator", 1, "update") for name in PARTIES)]
+    for key in [RUN.run_json, *(mail.key for mail in mails)]:
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     for name in PARTIES[1:]:
-        s3.put_object(Bucket=bucket, Key=RUN.mail("aggregator", name, 1, "model"), Body=b"x")
+        s3.put_object(Bucket=bucket, Key=RUN.mail("aggregator", name, 1, "model").key, Body=b"x")
     documents = {p["Roles"][0]: p["PolicyDocument"] for _, _, p in policies(example) if p.get("Roles")}
     clients = {}
     for name in PARTIES:
@@ -111,31 +112,31 @@ def allowed(trainer: Any, operation: str, **request: Any) -> bool:
 def test_silo_reads_what_is_addressed_to_it_and_no_other_silos_update(trainers: dict[str, Any]) -> None:
     cleveland = trainers["cleveland"]
     assert allowed(cleveland, "get_object", Key=RUN.run_json)
-    assert allowed(cleveland, "get_object", Key=RUN.broadcast(1))
-    assert allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "cleveland", 1, "model"))
-    assert allowed(cleveland, "get_object", Key=RUN.mail("cleveland", "aggregator", 1, "update"))
-    assert not allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "hungary", 1, "model"))
-    assert not allowed(cleveland, "get_object", Key=RUN.mail("hungary", "aggregator", 1, "update"))
+    assert allowed(cleveland, "get_object", Key=RUN.broadcast(1).key)
+    assert allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "cleveland", 1, "model").key)
+    assert allowed(cleveland, "get_object", Key=RUN.mail("cleveland", "aggregator", 1, "update").key)
+    assert not allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "hungary", 1, "model").key)
+    assert not allowed(cleveland, "get_object", Key=RUN.mail("hungary", "aggregator", 1, "update").key)
 
 
 def test_aggregator_reads_what_every_silo_sends_to_it(trainers: dict[str, Any]) -> None:
     for silo in PARTIES[1:]:
-        assert allowed(trainers["aggregator"], "get_object", Key=RUN.mail(silo, "aggregator", 1, "update"))
+        assert allowed(trainers["aggregator"], "get_object", Key=RUN.mail(silo, "aggregator", 1, "update").key)
 
 
 @pytest.mark.parametrize("writer", PARTIES)
 def test_party_writes_below_its_own_prefix_and_below_no_other(trainers: dict[str, Any], writer: str) -> None:
     for owner in PARTIES:
-        key = RUN.mail(owner, "hungary" if owner == "aggregator" else "aggregator", 2, "update")
+        key = RUN.mail(owner, "hungary" if owner == "aggregator" else "aggregator", 2, "update").key
         may = allowed(trainers[writer], "put_object", Key=key, Body=b"x")
         assert may is (owner == writer), key
         smuggled = f"{RUN.party(owner)}outbox/{writer}/000009-update.safetensors"
         assert not allowed(trainers[writer], "put_object", Key=smuggled, Body=b"x"), smuggled
     assert not allowed(trainers[writer], "put_object", Key=RUN.run_json, Body=b"x")
-    assert not allowed(trainers[writer], "delete_object", Key=RUN.mail(writer, "aggregator", 1, "update"))
+    assert not allowed(trainers[writer], "delete_object", Key=RUN.mail(writer, "aggregator", 1, "update").key)
 
 
 def test_mail_carries_the_tag_by_which_it_expires(trainers: dict[str, Any]) -> None:
-    key = RUN.mail("cleveland", "aggregator", 3, "update")
+    key = RUN.mail("cleveland", "aggregator", 3, "update").key
     tag = "=".join(MAIL_TAG)
     assert allowed(trainers["cleveland"], "put_object", Key=key, Body=b"x", Tagging=tag)

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from boto3.s3.transfer import TransferConfig
 
 from fedsilo import names
 from fedsilo.config.environment import Settings
@@ -18,8 +17,8 @@ from fedsilo.ledger.record import Record
 from fedsilo.ledger.writer import Ledger
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
-from fedsilo.messaging import mailbox as mail
 from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.messaging.store import PART_BYTES
 from fedsilo.training import session
 from tests.support.federations import described
 from tests.support.waiting import WAIT_SECONDS
@@ -61,7 +60,8 @@ class Hub:
         return party_settings(self.federation, party)
 
     def mailbox(self, party: str, limit: int = 2**26, run: str | None = None) -> Mailbox:
-        self._mailboxes.append(Mailbox(self.settings(party), run or self.run.id, limit))
+        """A party's mailbox. Mails of one part's size travel in parts, which is cheaper to test than 100 MiB."""
+        self._mailboxes.append(Mailbox(self.settings(party), run or self.run.id, limit, multipart_bytes=PART_BYTES))
         return self._mailboxes[-1]
 
     def record(self, run: Run) -> Record:
@@ -113,14 +113,3 @@ def make_hub(endpoint: str) -> Iterator[Callable[..., Hub]]:
 @pytest.fixture
 def hub(make_hub: Callable[..., Hub]) -> Hub:
     return make_hub("cleveland", "hungary")
-
-
-@pytest.fixture(scope="module")
-def early_parts() -> Iterator[None]:
-    """Mails travel in parts from one part's size on, which is cheaper to test than 100 MiB."""
-    assert mail._TRANSFER.multipart_threshold == mail.MULTIPART_BYTES
-    config = TransferConfig(multipart_threshold=mail.PART_BYTES, multipart_chunksize=mail.PART_BYTES)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mail, "MULTIPART_BYTES", mail.PART_BYTES)
-        patch.setattr(mail, "_TRANSFER", config)
-        yield

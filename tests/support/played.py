@@ -5,8 +5,10 @@ from typing import Any
 
 import torch
 
-from fedsilo.messaging.mailbox import Mail, Mailbox, Notice
+from fedsilo.messaging.codec import Mail
+from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.messages import EVALUATION, MODEL, STATISTICS, MailKind
+from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
 from fedsilo.workload import metrics
 from fedsilo.workload.base import Sums

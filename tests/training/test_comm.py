@@ -1,15 +1,17 @@
 """FedML's messages become mail and mail FedML's messages; what is not for a party does not reach its manager."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from fedsilo.keys import MailAddress
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.mailbox import Notice
+from fedsilo.messaging import codec
+from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
 from fedsilo.training.comm import BAD_MAIL, MailCommManager
+from tests.support import mails
 from tests.support.hub import Hub
 
 from fedml.core.distributed.communication.message import Message
@@ -68,10 +70,11 @@ def test_a_mails_fields_can_not_stand_in_for_what_the_mail_says(hub: Hub) -> Non
 
 
 @pytest.mark.parametrize("kind", ["sync", "finish", "tick", "bad-mail", "x"])
-def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub, kind: str) -> None:
+def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub, kind: str, tmp_path: Path) -> None:
     aggregator, seen = end(hub, AGGREGATOR)
     mailbox = hub.mailbox("hungary")
-    mailbox._notify(AGGREGATOR, mailbox._put(hub.run.keys.mail("hungary", AGGREGATOR, 0, "update"), kind, 0, {}, {}))
+    codec.write(tmp_path / "mail", kind, 0, {}, {})
+    mailbox.remind(AGGREGATOR, mails.put(mailbox, (tmp_path / "mail").read_bytes()))
     deliver(aggregator)
     [(told, params)] = seen.messages
     assert (told, params["sender"]) == (BAD_MAIL, 2)
@@ -81,8 +84,7 @@ def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub
 def test_mail_of_silo_to_silo_and_of_nobody_is_not_opened(hub: Hub) -> None:
     silo, seen = end(hub, "cleveland")
     hub.mailbox("hungary").send("cleveland", "sync", 0, {}, {})
-    stranger = MailAddress(hub.run.id, "stranger", "cleveland", 0)
-    silo.deliver(Notice(stranger, hub.run.keys.mail("stranger", "cleveland", 0, "sync"), 1, ""))
+    silo.deliver(Notice(hub.run.keys.mail("stranger", "cleveland", 0, "sync"), 1, ""))
     deliver(silo)
     assert seen.messages == []
 

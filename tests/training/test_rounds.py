@@ -2,8 +2,7 @@
 
 import torch
 
-from fedsilo.keys import MailAddress
-from fedsilo.messaging.mailbox import Notice
+from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
 from tests.support.hub import Hub, Party
 from tests.support.played import PlayedSilo
@@ -42,10 +41,8 @@ def test_a_notice_without_a_mail_is_dropped_and_a_second_online_brings_a_lost_no
     bad.online()
     good.online()
     good.wait()  # as if the notice were lost
-    key = run.keys.mail("cleveland", AGGREGATOR, 5, "update")
-    address = MailAddress.parse(key)
-    assert address is not None
-    bad.mailbox._notify(AGGREGATOR, Notice(address, key, 100, "0" * 64))
+    missing = run.keys.mail("cleveland", AGGREGATOR, 5, "update")
+    bad.mailbox.remind(AGGREGATOR, Notice(missing, 100, "0" * 64))
     good.online()
     bad.answer(bad.wait(), 1.0)
     good.play()

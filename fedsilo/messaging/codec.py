@@ -1,0 +1,82 @@
+"""The file format of a mail: one safetensors file.
+
+The tensor ``name`` of the group ``group`` is stored as ``group/name``. The file's metadata has one entry, ``fedsilo``:
+the header, a JSON object with the mail's kind, round and fields. Reading a file unpickles and executes nothing.
+"""
+
+import json
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fedsilo.errors import MailError
+from fedsilo.messaging.messages import MODEL
+from fedsilo.messaging.notice import Notice
+from fedsilo.names import EVERYONE
+
+Tensors = Mapping[str, torch.Tensor]
+
+_HEADER = "fedsilo"
+
+
+@dataclass(frozen=True)
+class Mail:
+    """A mail that was read."""
+
+    sender: str
+    """The party below whose prefix the mail's object is."""
+    seq: int
+    """The number of the mail among those of its sender; of a broadcast, the round that it opens."""
+    kind: str
+    """What the header says: a ``MailKind``, or a word that no ``MailKind`` has."""
+    round_idx: int
+    """The round that the mail belongs to, from 0."""
+    fields: dict[str, Any]
+    """JSON values by name."""
+    groups: dict[str, OrderedDict[str, torch.Tensor]] = field(default_factory=dict)
+    """Tensors by group and name. Those of the group ``MODEL`` are views of the file: copy what has to be kept."""
+
+
+def write(path: Path, kind: str, round_idx: int, fields: Mapping[str, Any], groups: Mapping[str, Tensors]) -> None:
+    """Write a mail's file. The arguments are those of ``Mail``; tensors of any dtype and shape are kept bit for bit."""
+    tensors = {
+        f"{group}/{name}": tensor.contiguous() for group, named in groups.items() for name, tensor in named.items()
+    }
+    header = json.dumps({"kind": kind, "round": round_idx, "fields": dict(fields)})
+    save_file(tensors, path, metadata={_HEADER: header})
+
+
+def read(path: Path, notice: Notice) -> Mail:
+    """Read a mail's file, of which another party may have written anything.
+
+    Args:
+        path: The file. It may be removed afterwards: the tensors stay valid.
+        notice: The notice of the mail.
+
+    Raises:
+        MailError: The file is not a mail, or it is a broadcast of another round than its address says.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(_HEADER, ""))
+            kind, round_idx, fields = str(header["kind"]), int(header["round"]), dict(header["fields"])
+            groups: dict[str, OrderedDict[str, torch.Tensor]] = {}
+            for key in file.keys():  # noqa: SIM118  (not a mapping)
+                group, _, name = key.partition("/")
+                tensor = file.get_tensor(key)
+                # A view keeps the whole file in memory. Only the model is large enough to be worth it.
+                groups.setdefault(group, OrderedDict())[name] = tensor if group == MODEL else tensor.clone()
+    except SafetensorError as error:
+        raise MailError(f"{notice} is not a safetensors file: {error}") from error
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
+        raise MailError(f"{notice} has no readable header: {error}") from error
+    address = notice.address
+    if address.receiver == EVERYONE and round_idx != address.seq:
+        raise MailError(f"{notice} opens round {address.seq}, but its header says round {round_idx}")
+    return Mail(address.sender, address.seq, kind, round_idx, fields, groups)
