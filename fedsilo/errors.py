@@ -33,8 +33,10 @@ class MailError(FedsiloError):
 
 
 class NoticeError(FedsiloError):
-    """A notice does not fit the object that it names. Whoever may send to the queue may have sent it, so nobody is
-    to blame, and the notice is dropped."""
+    """A notice does not fit the object that it names.
+
+    Anybody who may send to the queue may have sent it, so nobody is to blame, and the notice is dropped.
+    """
 
 
 class RefusedError(FedsiloError):

@@ -31,6 +31,7 @@ class AddOn:
     """AWS's own policies, as the add-on's page names them."""
 
     def install(self, scope: Construct, cluster: eks.Cluster) -> eks.CfnAddon:
+        """Add it to the cluster, with a role for its service account."""
         identities = None
         if self.service_account:
             role = self._make_role(scope)

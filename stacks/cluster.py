@@ -143,7 +143,7 @@ class ClusterStack(PartyStack):
         return key
 
     def _make_node_role(self) -> iam.Role:
-        """https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html"""
+        """The role of the nodes: https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html."""
         role = iam.Role(
             self,
             "Nodes",

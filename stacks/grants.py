@@ -246,11 +246,10 @@ def mlops_secret(secret: str, party: Party, account: str) -> Grant:
 
 
 def operator(hub: Hub) -> list[Grant]:
-    """What whoever runs the federation may do: begin runs, read the ledgers and the models that runs end with, send
-    requests to the agents. Mail is not the operator's to read, so of a silo's updates only the last one is, which it
-    publishes as its model.
+    """What an operator may do: begin runs, send requests to the agents, read ledgers and final models.
 
-    Listing is what tells an object that is not there from one that may not be read.
+    An operator may not read mail. Of a silo's updates an operator reads only the last one, which the silo publishes as
+    its model. The right to list tells an object that does not exist from one that the operator may not read.
     """
     ledgers = [of_party("*") for of_party in (_RUNS.status, _RUNS.metrics, _RUNS.log, _RUNS.model)]
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)

@@ -231,8 +231,10 @@ def _probe(probe: Probe, *, period: int) -> Manifest:
 
 
 def trainer(image: str, party: Party) -> Manifest:
-    """The template of every trainer: a CronJob that never runs of itself. The agent copies it and adds the run's id,
-    without which a trainer ends with a usage error."""
+    """The template of every trainer: a CronJob that never starts a Job itself.
+
+    The agent copies it and adds the run's id. Without an id, a trainer ends with a usage error.
+    """
     container = {
         **_container("trainer", image, ["fedsilo", "trainer"]),
         "resources": _trainer_resources(party.compute),

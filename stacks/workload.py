@@ -55,7 +55,7 @@ class WorkloadStack(PartyStack):
             self._run_own_agent()
 
     def _run_own_agent(self) -> None:
-        """fedsilo's agent, and the template of the trainers that it starts."""
+        """The agent of fedsilo, and the template of the trainers that it starts."""
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), self._agents_grants())
         trainer = self._make_role(names.TRAINER, names.trainer_role(*self._who), self._trainers_grants())
         image = self.party.image or self._build_image({})

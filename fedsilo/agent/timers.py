@@ -17,6 +17,7 @@ class Timer:
 
     @property
     def passed(self) -> bool:
+        """Whether the interval has passed."""
         return self.remaining == 0
 
     def restart(self) -> None:

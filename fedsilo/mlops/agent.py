@@ -71,8 +71,13 @@ def read_key(settings: PlatformAgentSettings) -> str:
 
 
 def run(command: list[str], key: str) -> int:
-    """Run the command with the key as its first line of input, pass on what it prints with the key masked, and end it
-    where this process is told to end. Returns its exit code, negative for a signal; what it started has ended too."""
+    """Run a command that reads the key as its first line of input, and pass on its output with the key masked.
+
+    The command ends when this process is told to end, and so does everything that it started.
+
+    Returns:
+        The command's exit code, negative for a signal.
+    """
     child = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
     )

@@ -1,6 +1,6 @@
-"""The entry point of the packages for FedML's platform, at the top of each: FedML starts it as
+"""The entry point of the packages for FedML's platform. It lies at the top of each package.
 
-``python mlops_entry.py --cf CONFIGURATION --rank R --role client|server``.
+FedML starts it as ``python mlops_entry.py --cf CONFIGURATION --rank R --role client|server``.
 """
 
 import sys

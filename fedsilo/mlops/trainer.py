@@ -57,12 +57,15 @@ class SiloTrainer(ClientTrainer):  # type: ignore[misc]
         self._sums: Sums = {}
 
     def update_dataset(self, local_train_dataset: Any, local_test_dataset: Any, local_sample_number: int) -> None:
+        """Hand the silo's data to the workload's trainer."""
         self._trainer.update_dataset(local_train_dataset, local_test_dataset, local_sample_number)
 
     def set_model_params(self, model_parameters: Parameters) -> None:
+        """Take the parameters of the global model."""
         self._trainer.set_model_params(model_parameters)
 
     def get_model_params(self) -> Parameters:
+        """The parameters of the model, and the sums."""
         sums = {f"{SUMS}{name}": tensor for name, tensor in self._sums.items()}
         return OrderedDict(self._trainer.get_model_params(), **sums)
 
@@ -85,9 +88,11 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
         self._aggregator, self._holdout, self._rounds, self._tracker = aggregator, holdout, rounds, tracker
 
     def set_model_params(self, model_parameters: Parameters) -> None:
+        """Take the parameters of the global model."""
         self._aggregator.set_model_params(model_parameters)
 
     def get_model_params(self) -> Parameters:
+        """The parameters of the global model."""
         return self._aggregator.get_model_params()
 
     def on_before_aggregation(
@@ -130,9 +135,11 @@ class LogSink:
     """Writes what is tracked to the log, which FedML shows on its platform."""
 
     def status(self, **fields: Any) -> None:
+        """Log a status."""
         log.info("%s", ", ".join(f"{name}: {value}" for name, value in fields.items()))
 
     def metric(self, name: str, value: float, step: int) -> None:
+        """Log a metric."""
         log.info("%s %.6g, step %d", name, value, step)
 
 

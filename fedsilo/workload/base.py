@@ -59,9 +59,11 @@ class Trainer(ClientTrainer):  # type: ignore[misc]
     """
 
     def get_model_params(self) -> "OrderedDict[str, torch.Tensor]":
+        """The model's parameters and buffers, by name."""
         return state(self.model)
 
     def set_model_params(self, model_parameters: "OrderedDict[str, torch.Tensor]") -> None:
+        """Load parameters and buffers into the model, by name."""
         self.model.load_state_dict(model_parameters)
 
     def statistics(self, train_data: Any) -> Sums:
@@ -77,9 +79,11 @@ class Aggregator(ServerAggregator):  # type: ignore[misc]
     """The aggregator's side of a workload. Subclasses define ``metrics``; ``test`` if it has a hold-out set."""
 
     def get_model_params(self) -> "OrderedDict[str, torch.Tensor]":
+        """The model's parameters and buffers, by name."""
         return state(self.model)
 
     def set_model_params(self, model_parameters: "OrderedDict[str, torch.Tensor]") -> None:
+        """Load parameters and buffers into the model, by name."""
         self.model.load_state_dict(model_parameters)
 
     def apply_statistics(self, totals: Sums) -> None:
