@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from lightkube.models.core_v1 import ContainerStatus, PodCondition
+from lightkube.models.batch_v1 import JobCondition
+from lightkube.models.core_v1 import ContainerState, ContainerStateWaiting, PodCondition, PodStatus
 from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job as KubernetesJob
 from lightkube.resources.core_v1 import Pod
@@ -44,14 +45,14 @@ def state_of(job: KubernetesJob, pods: list[Pod]) -> Job:
     if "Complete" in verdicts:
         return Job(run, JobState.DONE)
     if failed := verdicts.get("Failed"):
-        if failed.reason == "DeadlineExceeded":
-            reason = over_deadline(float((job.spec and job.spec.activeDeadlineSeconds) or 0))
-        elif pods:
-            reason = _how_pod_ended(pods)
-        else:
-            reason = f"the trainer's Job failed ({failed.reason}): {failed.message}"
-        return Job(run, JobState.FAILED, reason, len(pods))
+        return Job(run, JobState.FAILED, _why_failed(job, failed, pods), len(pods))
     return _state_of_pods(run, pods)
+
+
+def _why_failed(job: KubernetesJob, verdict: JobCondition, pods: list[Pod]) -> str:
+    if verdict.reason == "DeadlineExceeded":
+        return over_deadline(float((job.spec and job.spec.activeDeadlineSeconds) or 0))
+    return _how_ended(pods) if pods else f"the trainer's Job failed ({verdict.reason}): {verdict.message}"
 
 
 def _state_of_pods(run: str, pods: list[Pod]) -> Job:
@@ -60,51 +61,55 @@ def _state_of_pods(run: str, pods: list[Pod]) -> Job:
         return Job(run, JobState.PENDING, "the trainer's Job has no pod yet; the namespace's quota may be used up")
     match pods[-1].status and pods[-1].status.phase:
         case "Failed":
-            return Job(run, JobState.PENDING, f"{_how_pod_ended(pods)}; it will be started again", len(pods))
+            return Job(run, JobState.PENDING, f"{_how_ended(pods)}; it will be started again", len(pods))
         case "Pending":
             state, reason = _why_pending(pods[-1])
-            earlier = f"; earlier, {_how_pod_ended(pods[:-1])}" if pods[1:] else ""
+            earlier = f"; earlier, {_how_ended(pods[:-1])}" if pods[1:] else ""
             return Job(run, state, reason + earlier, len(pods) - 1)
         case _:
             return Job(run, JobState.RUNNING)
 
 
 def _why_pending(pod: Pod) -> tuple[JobState, str]:
-    for condition in _conditions(pod):
-        if condition.type == "PodScheduled" and condition.status == "False":
-            return JobState.PENDING, f"no node for the trainer ({condition.reason}): {condition.message}"
-    for container in _containers(pod):
-        waiting = container.state and container.state.waiting
-        if waiting and waiting.reason in _PULL_FAILURES:
-            waited = (datetime.now(UTC) - created(pod)).total_seconds()
-            state = JobState.STUCK if waited > PULL_SECONDS else JobState.PENDING
-            return state, f"the trainer's image can't be pulled ({waiting.reason}): {waiting.message}"
-        if waiting and waiting.reason not in _STARTING:
-            return JobState.PENDING, f"the trainer can't start ({waiting.reason}): {waiting.message}"
+    unscheduled = _condition(pod, "PodScheduled", "False")
+    if unscheduled:
+        return JobState.PENDING, f"no node for the trainer ({unscheduled.reason}): {unscheduled.message}"
+    for state in _container_states(pod):
+        if state.waiting and state.waiting.reason not in _STARTING:
+            return _why_waiting(pod, state.waiting)
     return JobState.PENDING, "the trainer's pod is starting"
 
 
-def _how_pod_ended(pods: list[Pod]) -> str:
+def _why_waiting(pod: Pod, waiting: ContainerStateWaiting) -> tuple[JobState, str]:
+    if waiting.reason not in _PULL_FAILURES:
+        return JobState.PENDING, f"the trainer can't start ({waiting.reason}): {waiting.message}"
+    waited = (datetime.now(UTC) - created(pod)).total_seconds()
+    state = JobState.STUCK if waited > PULL_SECONDS else JobState.PENDING
+    return state, f"the trainer's image can't be pulled ({waiting.reason}): {waiting.message}"
+
+
+def _how_ended(pods: list[Pod]) -> str:
     """How the newest of the pods ended, in words. What ended the pod as a whole comes first."""
     pod, on = pods[-1], on_try(len(pods))
-    reason = pod.status and pod.status.reason
-    if pod.status and reason == "Evicted":
-        return f"the trainer was evicted{on}: {pod.status.message}"
-    for condition in _conditions(pod):
-        if condition.type == "DisruptionTarget" and condition.status == "True":
-            return f"the trainer was evicted{on} ({condition.reason}): {condition.message}"
-    for container in _containers(pod):
-        ended = container.state and container.state.terminated
-        if ended and ended.reason == "OOMKilled":
+    status = pod.status or PodStatus()
+    if status.reason == "Evicted":
+        return f"the trainer was evicted{on}: {status.message}"
+    if disruption := _condition(pod, "DisruptionTarget", "True"):
+        return f"the trainer was evicted{on} ({disruption.reason}): {disruption.message}"
+    for state in _container_states(pod):
+        if state.terminated and state.terminated.reason == "OOMKilled":
             return f"the trainer ran out of memory (OOMKilled){on}; the party's compute.memory_gib is too small"
-        if ended:
-            return how_it_ended(ended.exitCode, len(pods))
-    return f"the trainer's pod failed{on} ({reason or 'no reason given'})"
+        if state.terminated:
+            return how_it_ended(state.terminated.exitCode, len(pods))
+    return f"the trainer's pod failed{on} ({status.reason or 'no reason given'})"
 
 
-def _conditions(pod: Pod) -> list[PodCondition]:
-    return (pod.status and pod.status.conditions) or []
+def _condition(pod: Pod, kind: str, status: str) -> PodCondition | None:
+    """The pod's condition of that type, if it has that status."""
+    conditions = (pod.status and pod.status.conditions) or []
+    return next((each for each in conditions if (each.type, each.status) == (kind, status)), None)
 
 
-def _containers(pod: Pod) -> list[ContainerStatus]:
-    return (pod.status and pod.status.containerStatuses) or []
+def _container_states(pod: Pod) -> list[ContainerState]:
+    containers = (pod.status and pod.status.containerStatuses) or []
+    return [container.state for container in containers if container.state]

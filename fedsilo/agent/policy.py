@@ -1,8 +1,10 @@
-"""A party's policy applied to a run: the list of what the run asks for and the party's owner does not allow.
+"""A party's policy applied to a run: what the run asks for and the party's owner does not allow.
 
-The policy comes from a file that the party's owner deploys (``Policy``). Nothing of a run or a request widens it.
+The policy comes from a file that the party's owner deploys. Nothing in a run or a request widens it. A new rule is a
+field of ``fedsilo.config.federation.Policy`` and a check here.
 """
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +18,11 @@ from fedsilo.workload import registry
 
 
 def load(path: Path) -> Policy:
-    """The policy in a file of JSON or YAML. Raises ``SpecError`` with every problem of the file, one a line."""
+    """Read the policy from a file of JSON or YAML.
+
+    Raises:
+        SpecError: The file can't be read, or is not a policy. The message has a line for every problem.
+    """
     try:
         return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except OSError as error:
@@ -29,39 +35,42 @@ def load(path: Path) -> Policy:
 
 
 def check(run: Run, policy: Policy, at: datetime) -> list[str]:
-    """Why the run may not start at ``at``: each line names the rule, the run's value and the bound. Empty: it may.
+    """Check a run against a policy.
 
-    A hyperparameter that the run leaves out counts with the workload's default. How long the run takes is not known
-    before; ``max_hours`` is the deadline of its job.
+    A hyperparameter that the run leaves out counts with the workload's default. ``max_hours`` is not checked, because
+    nobody knows how long a run takes: it is the deadline of the run's job.
+
+    Args:
+        run: What the operator asks for.
+        policy: What the party's owner allows.
+        at: When the run would start.
+
+    Returns:
+        Why the run may not start: each line names the rule, the run's value and the bound. Empty if it may.
     """
-    refusals = []
+    return [*_check_size(run, policy), *_check_hours(policy, at), *_check_hyperparameters(run, policy)]
+
+
+def _check_size(run: Run, policy: Policy) -> Iterator[str]:
     if policy.workloads is not None and run.workload not in policy.workloads:
-        refusals.append(f"policy.workloads: {run.workload} is not one of {', '.join(policy.workloads) or 'none'}")
+        yield f"policy.workloads: {run.workload} is not one of {', '.join(policy.workloads) or 'none'}"
     if run.rounds > policy.max_rounds:
-        refusals.append(f"policy.max_rounds: {run.rounds} rounds are more than {policy.max_rounds}")
+        yield f"policy.max_rounds: {run.rounds} rounds are more than {policy.max_rounds}"
     if len(run.silos) < policy.min_silos:
-        refusals.append(f"policy.min_silos: {len(run.silos)} silos are fewer than {policy.min_silos}")
+        yield f"policy.min_silos: {len(run.silos)} silos are fewer than {policy.min_silos}"
     if run.quorum < policy.min_silos <= len(run.silos):
-        refusals.append(f"policy.min_silos: a quorum of {run.quorum} silos is less than {policy.min_silos}")
+        yield f"policy.min_silos: a quorum of {run.quorum} silos is less than {policy.min_silos}"
+    if policy.require_privacy:
+        yield (
+            "policy.require_privacy: this version of fedsilo offers neither differential privacy nor secure "
+            "aggregation, so the party takes part in no run; its owner may set require_privacy to false"
+        )
+
+
+def _check_hours(policy: Policy, at: datetime) -> Iterator[str]:
     if policy.hours and not _within(policy.hours, at):
         now = f"{at.astimezone(UTC):%H:%M}"
-        refusals.append(f"policy.hours: {now} UTC is not from {policy.hours.start}:00 to {policy.hours.end}:00 UTC")
-    if policy.require_privacy:
-        refusals.append(
-            "policy.require_privacy: this version of fedsilo offers no privacy mechanism, neither differential privacy "
-            "nor secure aggregation, so the party takes part in no run; its owner may set it to false"
-        )
-    values = registry.hyperparameters(run.workload, run.hyperparameters)
-    known = registry.all_hyperparameters(policy.workloads)
-    for name, bound in policy.hyperparameters.items():
-        if name not in known:
-            refusals.append(
-                f"policy.hyperparameters.{name}: no workload that the policy allows has such one, so the bound would "
-                f"bind nothing; they have {', '.join(sorted(known)) or 'none'}"
-            )
-        if name in values and (allowed := _outside(values[name], bound)):
-            refusals.append(f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}")
-    return refusals
+        yield f"policy.hours: {now} UTC is not from {policy.hours.start}:00 to {policy.hours.end}:00 UTC"
 
 
 def _within(hours: Hours, at: datetime) -> bool:
@@ -71,18 +80,34 @@ def _within(hours: Hours, at: datetime) -> bool:
     return hour >= hours.start or hour < hours.end
 
 
-def _outside(value: registry.Hyperparameter, bound: Bound) -> str:
-    """What the value should be; empty where it is. Neither NaN nor text is inside of bounds, and True is not 1."""
-    if bound.any_of is not None and not any(_kind(value) is _kind(each) and value == each for each in bound.any_of):
+def _check_hyperparameters(run: Run, policy: Policy) -> Iterator[str]:
+    values = registry.hyperparameters(run.workload, run.hyperparameters)
+    known = registry.all_hyperparameters(policy.workloads)
+    for name, bound in policy.hyperparameters.items():
+        if name not in known:
+            yield (
+                f"policy.hyperparameters.{name}: unknown hyperparameter, so its bound would limit nothing; the "
+                f"workloads that the policy allows have {', '.join(sorted(known)) or 'none'}"
+            )
+        if name in values and (allowed := _allowed(values[name], bound)):
+            yield f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}"
+
+
+def _allowed(value: registry.Hyperparameter, bound: Bound) -> str:
+    """What the value should be, in words; empty if the value is allowed."""
+    if bound.any_of is not None and not any(_is_same(value, each) for each in bound.any_of):
         return f"one of {', '.join(map(str, bound.any_of))}"
-    if bound.min is None and bound.max is None:
-        return ""
     low = float("-inf") if bound.min is None else bound.min
     high = float("inf") if bound.max is None else bound.max
-    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
-        return ""
-    return f"between {low:g} and {high:g}"
+    bounded = bound.min is not None or bound.max is not None
+    return f"between {low:g} and {high:g}" if bounded and not _is_between(value, low, high) else ""
 
 
-def _kind(value: registry.Hyperparameter) -> type:
-    return float if type(value) is int else type(value)
+def _is_same(value: registry.Hyperparameter, other: registry.Hyperparameter) -> bool:
+    """Whether two values are equal and of one type: 1 is 1.0, and not True."""
+    return value == other and isinstance(value, bool) == isinstance(other, bool)
+
+
+def _is_between(value: registry.Hyperparameter, low: float, high: float) -> bool:
+    """Whether the value is a number within the bounds. NaN, a text and True are not."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high
