@@ -86,8 +86,8 @@ def _check_hyperparameters(run: Run, policy: Policy) -> Iterator[str]:
     for name, bound in policy.hyperparameters.items():
         if name not in known:
             yield (
-                f"policy.hyperparameters.{name}: unknown hyperparameter, so its bound would limit nothing; the "
-                f"workloads that the policy allows have {', '.join(sorted(known)) or 'none'}"
+                f"policy.hyperparameters.{name}: unknown hyperparameter; the allowed workloads have "
+                f"{', '.join(sorted(known)) or 'none'}"
             )
         if name in values and (allowed := _allowed(values[name], bound)):
             yield f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}"

@@ -1,8 +1,8 @@
-"""A process that is known by its folder, so that whoever opens the folder finds it again, whoever started it.
+"""A process that is known by its folder: whoever opens the folder finds the process, whoever started it.
 
-``log.txt`` has what it printed. A few words of shell around it write ``pid`` when it starts and ``exit`` when it ends.
-Whether it is alive is told by a lock on ``lock`` that the process holds and the kernel drops with it; unlike a pid and
-its start time it never means another process.
+``log.txt`` holds what the process printed. A few words of shell around it write ``pid`` when it starts and ``exit`` when
+it ends. While it is alive it holds a lock on the file ``lock``, which the kernel drops with it. Unlike a pid and its
+start time, the lock never means another process.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from pathlib import Path
 from fedsilo.errors import LauncherError
 
 STOP_SECONDS = 5.0
-"""How long a process may take to end itself when asked; a pod has 30 s."""
+"""How long a process may take to end when asked; a pod has 30 s."""
 
 _SIGKILL = 128 + signal.SIGKILL
-# The trap keeps the shell until the process has ended; that itself gets the signal as always.
+# The trap keeps the shell alive until the process has ended. The process itself gets the signal as usual.
 _SHELL = 'trap : TERM INT; echo $$ >"$0/pid"; "$@"; echo $? >"$0/exit"'
 
 
 class LocalProcess:
-    """The process of ``folder``, which ``start`` makes; every method may raise ``OSError``."""
+    """The process of a folder; ``start`` makes the folder. Every method may raise ``OSError``."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -33,7 +33,7 @@ class LocalProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether it, or what it has started in its session, runs."""
+        """Whether the process, or anything that it has started in its session, is alive."""
         if not (self._folder / "lock").exists():
             return False
         lock = self._lock(fcntl.LOCK_SH)
@@ -43,17 +43,17 @@ class LocalProcess:
 
     @property
     def exit_code(self) -> int:
-        """Of a process that has ended; as shells have it, above 128 for a signal."""
+        """The exit code of the process that has ended; above 128 for a signal, as in a shell."""
         code = self._number("exit")
         return _SIGKILL if code is None else code  # the shell was killed too
 
     def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
-        """Start it in a session of its own; nothing happens where it is alive."""
+        """Start the process in a session of its own; nothing happens if it is alive."""
         self._folder.mkdir(parents=True, exist_ok=True)
         if self.alive:
             return
         while (lock := self._lock(fcntl.LOCK_EX)) is None:
-            time.sleep(0.01)  # somebody looks at the moment whether it is alive
+            time.sleep(0.01)  # somebody else checks at this moment whether it is alive
         try:
             for name in ("exit", "pid"):
                 (self._folder / name).unlink(missing_ok=True)
@@ -71,27 +71,32 @@ class LocalProcess:
             os.close(lock)
 
     def end(self) -> None:
-        """End it and all it started: asked first, and by force after ``STOP_SECONDS``.
+        """End the process and all it started: by SIGTERM, and by SIGKILL what is alive after ``STOP_SECONDS``.
 
-        Raises ``LauncherError`` where it is alive then.
+        Raises:
+            LauncherError: Something is alive ``STOP_SECONDS`` after SIGKILL.
         """
         for number in (signal.SIGTERM, signal.SIGKILL):
-            deadline = time.monotonic() + STOP_SECONDS
-            asked = False
-            while self.alive:
-                if time.monotonic() > deadline:
-                    break
-                if not asked and (pid := self._number("pid")):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(pid, number)
-                    asked = True
-                time.sleep(0.02)
-            else:
+            if self._end_by(number):
                 return
         raise LauncherError(f"the process of {self._folder} does not end")
 
+    def _end_by(self, number: signal.Signals) -> bool:
+        """Send the signal once, and wait. Returns whether the process has ended."""
+        deadline = time.monotonic() + STOP_SECONDS
+        sent = False
+        while self.alive:
+            if time.monotonic() > deadline:
+                return False
+            if not sent and (pid := self._number("pid")):
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(pid, number)
+                sent = True
+            time.sleep(0.02)
+        return True
+
     def log(self, last_bytes: int) -> str:
-        """The end of what it printed."""
+        """The end of what the process printed."""
         path = self._folder / "log.txt"
         if not path.exists():
             return ""
@@ -100,7 +105,7 @@ class LocalProcess:
             return file.read(last_bytes).decode(errors="replace")
 
     def _lock(self, operation: int) -> int | None:
-        """The lock, to be closed by the caller, or None where the process is alive and holds it."""
+        """The lock, which the caller must close; None if the process is alive and holds it."""
         if self._child:
             self._child.poll()  # or it would stay as a zombie
         lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)

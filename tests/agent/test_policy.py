@@ -59,13 +59,13 @@ def lr(value: Any) -> dict[str, Any]:
         (
             {"hyperparameters": {"learning_rate": {"max": 0.1}}},
             {},
-            "policy.hyperparameters.learning_rate: unknown hyperparameter, so its bound would limit nothing",
+            "policy.hyperparameters.learning_rate: unknown hyperparameter; the allowed workloads have",
             None,
         ),
         (
             {"workloads": ["heart_disease"], "hyperparameters": {"samples": {"max": 100}}},
             {},
-            "policy.hyperparameters.samples: unknown hyperparameter, so its bound would limit nothing",
+            "policy.hyperparameters.samples: unknown hyperparameter; the allowed workloads have",
             None,
         ),
     ],
