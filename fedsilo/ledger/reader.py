@@ -1,6 +1,6 @@
-"""The record of a run, read back from its ledger and from SageMaker: what a reader may know of it.
+"""Reads the runs of a federation from the mail bucket, for operators and for the aggregator.
 
-What parties wrote is not trusted: objects are read up to a limit, and what is malformed is left out.
+Nothing that parties wrote is trusted: objects are read up to a limit, and what can't be read is left out.
 """
 
 import io
@@ -20,13 +20,20 @@ from fedsilo.ledger.record import Record
 from fedsilo.ledger.schema import AgentStatus, LedgerLine, Status
 
 STATUS_BYTES = 2**20
+"""How much of a status or a heartbeat is read."""
+
 METRICS_BYTES = 64 * 2**20
-"""How much of an aggregator's metrics is read. 500 rounds of 100 silos take a quarter of this."""
+"""How much of an aggregator's metrics is read: 500 rounds of 100 silos take a quarter of this."""
+
 SILO_METRICS_BYTES = 8 * 2**20
-"""How much of a silo's metrics is read. 500 rounds of 10 epochs take less than a quarter of this."""
-SHORT_LINE, LONG_LINE = 64, 2**16
-"""Bytes. No party writes shorter lines, so that there are no more lines than the bytes above have room for; what is
-longer than the second is left out."""
+"""How much of a silo's metrics is read: 500 rounds of 10 epochs take less than a quarter of this."""
+
+SHORTEST_LINE = 64
+"""Bytes of the shortest line that a party writes. It limits how many lines the bytes above may hold."""
+
+LONGEST_LINE = 2**16
+"""Bytes of the longest line that is read."""
+
 LOG_BYTES = 4 * 2**20
 """How much of the end of a log is read."""
 
@@ -35,7 +42,10 @@ _R = TypeVar("_R")
 
 
 class Reader:
-    """Reads the runs of a federation from its mail bucket."""
+    """Reads the runs of a federation.
+
+    Every method raises ``AccessError`` where AWS denies a read, and ``HubError`` where AWS does not answer.
+    """
 
     def __init__(self, bucket: MailBucket) -> None:
         self.bucket = bucket
@@ -43,21 +53,30 @@ class Reader:
     # --- runs
 
     def run(self, run_id: str) -> tuple[Run, bytes]:
-        """The run and the bytes of its run.json. Raises ``NotFoundError``, or ``SpecError`` where it is malformed."""
-        found = self.bucket.get(RunKeys(run_id).run_json, RUN_JSON_BYTES)
+        """Read a run.
+
+        Returns:
+            The run, and the bytes of its run.json.
+
+        Raises:
+            NotFoundError: There is no run with this id.
+            SpecError: Its run.json is not valid.
+        """
+        key = RunKeys(run_id).run_json
+        found = self.bucket.get(key, RUN_JSON_BYTES)
         if found is None:
             raise NotFoundError(
-                f"no run {run_id} in federation {self.bucket.federation}; `fedsilo run list` shows those there are"
+                f"no run {run_id} in federation {self.bucket.federation}; `fedsilo run list` lists the runs"
             )
         try:
             return Run.parse(found.body), found.body
         except SpecError as error:
-            raise SpecError(f"{self.bucket.name}/{RunKeys(run_id).run_json}: {error}") from error
+            raise SpecError(f"{self.bucket.name}/{key}: {error}") from error
 
     def newest_runs(self) -> Iterator[RunIndexEntry]:
-        """The runs, the newest first, listed as they are asked for.
+        """The runs in the index, the newest first; S3 is asked for the next page only when it is needed.
 
-        A party can make up a prefix below ``runs/``, and none here.
+        Parties can't write to the index, so none can make up a run.
         """
         yield from filter(None, map(RunIndexEntry.parse, self.bucket.keys(INDEX)))
 
@@ -78,13 +97,13 @@ class Reader:
         return [found or Status() for found in _parallel(self._status, keys)]
 
     def record(self, run: Run) -> Record:
-        """Everything the ledger holds of the run, as far as it can be believed."""
+        """Everything that the ledger holds of the run."""
 
         def one(party: str) -> tuple[Status | None, list[LedgerLine] | None, int]:
             limit = METRICS_BYTES if party == names.AGGREGATOR else SILO_METRICS_BYTES
             found = self.bucket.get(run.keys.metrics(party), limit)
             status = self._status(run.keys.status(party))
-            return (status, None, 0) if found is None else (status, *_lines(party, found.body, limit // SHORT_LINE))
+            return (status, None, 0) if found is None else (status, *_lines(party, found.body, limit // SHORTEST_LINE))
 
         found = dict(zip(run.parties, _parallel(one, run.parties), strict=True))
         return Record(
@@ -100,15 +119,13 @@ class Reader:
         return (found.body or None) if found else None
 
     def agents(self, parties: Iterable[str]) -> list[AgentStatus]:
-        """What the parties' agents last said of themselves."""
+        """The last heartbeat of each party's agent."""
 
         def one(party: str) -> AgentStatus:
             found = self.bucket.get(agent_key(party), STATUS_BYTES)
-            return (
-                AgentStatus(party=party)
-                if found is None
-                else AgentStatus.of(party, found.body, found.modified, found.age_seconds)
-            )
+            if found is None:
+                return AgentStatus(party=party)
+            return AgentStatus.of(party, found.body, found.modified, found.age_seconds)
 
         return _parallel(one, parties)
 
@@ -127,8 +144,12 @@ def _parallel(read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
 
 
 def _lines(party: str, body: bytes, most: int) -> tuple[list[LedgerLine], int]:
-    """The lines of a party's ``metrics.jsonl``, and how many were left out; all beyond ``most`` count as one."""
+    """Read a party's ``metrics.jsonl``.
+
+    Returns:
+        The lines, and how many were left out. All lines after the first ``most`` count as one.
+    """
     stream = io.BytesIO(body)
-    read = [LedgerLine.of(party, line) if len(line) <= LONG_LINE else None for line in islice(stream, most)]
+    read = [LedgerLine.of(party, line) if len(line) <= LONGEST_LINE else None for line in islice(stream, most)]
     lines = [line for line in read if line is not None]
     return lines, len(read) - len(lines) + bool(stream.read(1))

@@ -68,7 +68,7 @@ def test_a_wrong_region_is_reported(operator: OperatorHarness, command: list[str
 @pytest.mark.parametrize("command", OF_A_RUN, ids=named)
 def test_an_unknown_run_is_reported(operator: OperatorHarness, command: list[str]) -> None:
     error = error_of(operator, command)
-    assert f"error: no run run-1 in federation {operator.name}; `fedsilo run list` shows those there are" in error
+    assert f"error: no run run-1 in federation {operator.name}; `fedsilo run list` lists the runs" in error
 
 
 @pytest.mark.parametrize("command", [["run", "show"], ["run", "watch"], ["run", "abort"]], ids=named)

@@ -1,7 +1,6 @@
 """Whatever a party writes below its own prefix, no command breaks, and no terminal acts on it."""
 
 import json
-import re
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,75 +11,18 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from fedsilo import names
-from fedsilo.admin.logs import LogFollower
 from fedsilo.admin.progress import ProgressLines, RunProgress
 from fedsilo.cli import run as run_commands
 from fedsilo.cli import run_views
 from fedsilo.config.run import Run, plan
 from fedsilo.keys import RunKeys, agent_key
-from fedsilo.ledger import reader
 from fedsilo.ledger.reader import _lines
 from fedsilo.ledger.record import Record
-from fedsilo.ledger.schema import AgentStatus, Status
+from fedsilo.ledger.schema import Status
 from fedsilo.report.result import RunResult
-from fedsilo.states import TERMINAL
 from fedsilo.text import plain
+from tests.support.hostile import ACTS, BODIES, HOSTILE, LEDGERS, STATUSES, assert_harmless, dumped
 from tests.support.operator_harness import SILOS, OperatorHarness
-
-HOSTILE = (
-    "\x1b[2J\x1b]0;owned\x07\x1b]8;;http://evil\x1b\\x\x9b31m\r\b\x7f\u202egnp\u2066\u200b\ud800\x00\n"
-    "[bold red]b[/] [/] [link=x]y :boom: \\"
-)
-ACTS = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-"""What a terminal may act on, but the end of a line."""
-
-TEXT = st.text(max_size=8) | st.just(HOSTILE)
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
-    max_leaves=5,
-)
-STATUSES = st.fixed_dictionaries(
-    {},
-    optional={
-        "state": st.sampled_from([*TERMINAL, "TRAINING", "WAITING", HOSTILE]) | JSON,
-        **dict.fromkeys(("round", "rounds", "reason", "version", "experiment", "parameters", "started"), JSON),
-        "finished": st.sampled_from(["0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:00"]) | JSON,
-        "answered": st.lists(st.sampled_from(SILOS)) | JSON,
-        "present": st.lists(st.sampled_from(SILOS)) | JSON,
-        "refused": st.dictionaries(st.sampled_from(SILOS), TEXT) | JSON,
-        "metrics": st.dictionaries(st.sampled_from(["Test:AUC", HOSTILE]), JSON) | JSON,
-        "parameters": st.dictionaries(st.just("train data size"), JSON) | JSON,
-    },
-)
-LINES = st.lists(
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "kind": st.sampled_from(["event", "metric", "span"]),
-            "name": st.sampled_from(["opened", "Test:AUC"]) | JSON,
-            **dict.fromkeys(("round", "time", "value", "silo", "text"), JSON),
-        },
-    )
-    | JSON,
-    max_size=5,
-)
-BROKEN = st.sampled_from(
-    [b"", b"\xff\xfe", b"{", b"[]", b"null", b'"x"', b"[" * 100_000, b"9" * 5000, b'{"round": ' + b"9" * 5000 + b"}"]
-)
-
-
-def dumped(value: Any) -> bytes:
-    return json.dumps(value).encode()
-
-
-BODIES = st.builds(dumped, STATUSES) | st.builds(dumped, JSON) | BROKEN
-LEDGERS = st.builds(lambda lines: b"\n".join(map(dumped, lines)), LINES) | BROKEN
-
-
-def assert_harmless(output: str) -> None:
-    assert not ACTS.search(output), repr(output)
-    assert "Traceback" not in output
 
 
 @settings(max_examples=100, deadline=None)
@@ -92,38 +34,6 @@ def test_plain_text_is_harmless_and_one_line(text: str) -> None:
     assert "\n" not in shown
     assert len(shown) <= 20
     assert plain("Grüße, 世界 [ok]") == "Grüße, 世界 [ok]"
-
-
-@settings(max_examples=100, deadline=None)
-@given(BODIES)
-def test_no_status_breaks_its_reader(body: bytes) -> None:
-    from datetime import UTC, datetime
-
-    told = json.dumps([Status.of(body, 1.0).to_json(), AgentStatus.of("x", body, datetime.now(UTC), 1.0).to_json()])
-    assert_harmless(told)
-    json.loads(told, parse_constant=lambda name: 1 / 0)
-
-
-@settings(max_examples=100, deadline=None)
-@given(st.binary(max_size=300), st.integers(1, 120), st.lists(st.integers(1, 60), max_size=6))
-def test_a_log_that_grows_is_shown_once_and_whole(log: bytes, kept: int, steps: list[int]) -> None:
-    """As long as less than what is kept comes at a time."""
-    follower, end, shown = LogFollower(), 0, list[str]()
-    for step in steps:
-        end = min(end + step, len(log))
-        shown += follower.new_lines(log[:end], last=False)
-    shown += follower.new_lines(log, last=True)
-    expected = list(LogFollower().new_lines(log, last=True))
-    # A character that a step cuts in two, or \r\n, is shown as two.
-    assert "".join(shown).replace("�", "")[: len(expected)] == "".join(expected).replace("�", "")[: len(expected)]
-
-
-def test_a_log_whose_beginning_is_cut_off_is_shown_once() -> None:
-    lines = [f"{number} {'x' * (number % 37)}\n" for number in range(2000)]
-    follower, shown = LogFollower(), list[str]()
-    for end in range(0, 2001, 40):
-        shown += follower.new_lines("".join(lines[max(0, end - 100) : end]).encode()[3:], last=False)
-    assert [line.split()[0] for line in shown] == [str(number) for number in range(1, 2000)]
 
 
 @pytest.fixture(scope="module")
@@ -226,26 +136,6 @@ def test_no_ledger_breaks_show_watch_and_report(
     assert_harmless((out / "report.html").read_text())
 
 
-def test_a_ledger_of_any_size_is_read_up_to_a_limit(operator: OperatorHarness) -> None:
-    """A million lines, one line of megabytes, a nested one, and between them one that tells something."""
-    metric = {"kind": "metric", "name": "Test:AUC", "value": 0.75, "step": 1, "time": 1.8e9}
-    good = dumped(metric)
-    keys = RunKeys("run-1")
-    odd = [dumped(metric | {"text": "x" * 10**6}), b"[" * 60_000, b'{"a":' * 10_000, dumped(metric | {"value": 5.0})]
-    operator.put(keys.metrics(names.AGGREGATOR), b"\n".join([*odd, good]))
-    operator.put(keys.metrics("hungary"), good + b"\n{}" * 10**6)
-    operator.put(keys.metrics("cleveland"), good + b"\n" + b" " * (reader.SILO_METRICS_BYTES + 2**20))
-    found = operator.reader.record(run_of(operator.name))
-    assert found.metric("Test:AUC") == 0.75
-    assert {party: len(lines) for party, lines in found.lines.items()} == {
-        "aggregator": 1,
-        "cleveland": 1,
-        "hungary": 1,
-    }
-    most = reader.SILO_METRICS_BYTES // reader.SHORT_LINE
-    assert found.left_out == len(odd) + most - 1 + 1 + 1  # of hungary's, those beyond it as one; of cleveland's, one
-
-
 @pytest.mark.parametrize(
     "body",
     [b"", b"[" * 100_000, b"\xff\xfe", dumped([]), dumped({"run": "bad-1", "workload": HOSTILE, HOSTILE: 1})],
@@ -263,16 +153,7 @@ def test_a_run_json_that_makes_no_sense_is_named_and_hides_no_other(endpoint: st
     assert_harmless(shown.stderr)
 
 
-def test_objects_of_any_size_are_read_up_to_a_limit(operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader, "STATUS_BYTES", 100)
-    monkeypatch.setattr(reader, "LOG_BYTES", 10)
-    operator.put("runs/run-1/hungary/status.json", dumped({"state": "TRAINING", "reason": "x" * 100}))
-    operator.put("runs/run-1/hungary/log.txt", b"0123456789abcdef\n")
-    assert operator.json("run", "show")["parties"]["hungary"]["state"] == "UNKNOWN"
-    assert operator.run("run", "logs", "hungary").stdout == "789abcdef\n"
-
-
-def test_the_fuzz_would_notice(tmp_path: Path) -> None:
+def test_the_fuzz_notices_what_a_terminal_acts_on() -> None:
     with pytest.raises(AssertionError):
         assert_harmless("a\x1b[2Jb")
     with pytest.raises(AssertionError):

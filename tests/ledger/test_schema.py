@@ -5,10 +5,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
 from pydantic import ValidationError
 
 from fedsilo.ledger.schema import AgentStatus, LedgerLine, Status
 from fedsilo.states import AgentState, LineKind, PartyState
+from tests.support.hostile import BODIES, assert_harmless
 
 NOW = datetime(2026, 11, 22, 8, 15, 0, 123000, tzinfo=UTC)
 
@@ -140,3 +142,11 @@ def test_a_line_that_can_not_be_true_is_left_out(change: dict[str, Any]) -> None
     metric = {"time": 5.0, "kind": "metric", "name": "Test:AUC", "value": 0.75, "step": 3}
     assert LedgerLine.of("aggregator", json.dumps(metric).encode()) is not None
     assert LedgerLine.of("aggregator", json.dumps(metric | change).encode()) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(BODIES)
+def test_no_status_breaks_its_reader(body: bytes) -> None:
+    told = json.dumps([Status.of(body, 1.0).to_json(), AgentStatus.of("x", body, NOW, 1.0).to_json()])
+    assert_harmless(told)
+    json.loads(told, parse_constant=lambda name: 1 / 0)

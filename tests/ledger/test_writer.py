@@ -2,8 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
+from functools import partial
 
 import boto3
 import pytest
@@ -18,6 +17,7 @@ from fedsilo.ledger.writer import Ledger
 from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.hub import Hub
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -27,13 +27,6 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def read(hub: Hub) -> Record:
     return Reader(MailBucket.of(hub.settings(AGGREGATOR), "the test")).record(hub.run)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_what_is_written_is_read_back(hub: Hub) -> None:
@@ -95,14 +88,18 @@ def test_an_outage_loses_no_line_and_stops_nobody(
         monkeypatch.setattr(aws, "s3", lambda region, _=1: boto3.client("s3", region_name=region, config=aws.config(1)))
         written = Ledger(hub.settings(AGGREGATOR), hub.run)
         proxy.fail_next(s3=6)
+
+        def failed_again(before: int) -> bool:
+            return proxy.failed["s3"] > before
+
         for round_idx in range(3):
             before = time.monotonic()
             written.event("opened", round_idx, "x")
             assert time.monotonic() - before < 1, "nobody waits for S3"
             failed = proxy.failed["s3"]
             written.status(round=round_idx)
-            until(lambda failed=failed: proxy.failed["s3"] > failed)  # type: ignore[misc]
-        until(lambda: (written.status(round=3), proxy.failed["s3"] == 6)[1])
+            until(partial(failed_again, failed), "S3 to fail again")
+        until(lambda: (written.status(round=3), proxy.failed["s3"] == 6)[1], "S3 to answer again")
         written.close(state="FINISHED")
     monkeypatch.setenv("AWS_ENDPOINT_URL", hub.endpoint)
     assert "the ledger could not write" in caplog.text
@@ -114,9 +111,9 @@ def test_an_outage_loses_no_line_and_stops_nobody(
 def test_an_idle_party_still_shows_a_heartbeat(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "HEARTBEAT_SECONDS", 0.05)
     written = Ledger(hub.settings("hungary"), hub.run)
-    until(lambda: "hungary" in read(hub).statuses)
+    until(lambda: "hungary" in read(hub).statuses, "the first status")
     first = read(hub).statuses["hungary"].heartbeat
-    until(lambda: read(hub).statuses["hungary"].heartbeat != first)
+    until(lambda: read(hub).statuses["hungary"].heartbeat != first, "the next heartbeat")
     written.close()
 
 
