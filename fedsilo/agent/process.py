@@ -1,8 +1,8 @@
 """A process that is known by its folder: whoever opens the folder finds the process, whoever started it.
 
-``log.txt`` holds what the process printed. A few words of shell around it write ``pid`` when it starts and ``exit`` when
-it ends. While it is alive it holds a lock on the file ``lock``, which the kernel drops with it. Unlike a pid and its
-start time, the lock never means another process.
+``log.txt`` holds what the process printed. A few words of shell around it write ``pid`` when it starts and ``exit``
+when it ends. While it is alive it holds a lock on the file ``lock``, which the kernel drops with it. Unlike a pid and
+its start time, the lock never means another process.
 """
 
 import contextlib
