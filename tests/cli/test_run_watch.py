@@ -4,16 +4,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from io import StringIO
 
 import pytest
-from rich.console import Console
 
-from fedsilo.admin import progress, watch
-from fedsilo.admin.progress import RunProgress
 from fedsilo.cli import run as run_commands
-from fedsilo.config.run import Run
-from fedsilo.errors import HubError
 from tests.support.operator_harness import SILOS, OperatorHarness, between_polls
 
 
@@ -43,62 +37,6 @@ def test_watch_of_a_run_that_fails_gives_the_reason_and_exits_with_3(operator: O
     result = operator.run("run", "watch", "run-1")
     assert result.exit_code == 3
     assert f"error: run run-1: {state}: because of [this]" in result.stderr
-
-
-def test_watch_waits_for_silos_at_work_but_not_for_silent_ones(
-    operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = operator.begin("run-1")
-    operator.say("run-1", "aggregator", state="FINISHED")
-    operator.say("run-1", "cleveland", state="FINISHING")
-    reader = operator.reader
-    with between_polls(lambda: None, lambda: operator.say("run-1", "cleveland", state="FINISHED")):
-        story = watch.follow(reader, run, Console(file=StringIO()), poll_seconds=0.05)
-    assert story.statuses["cleveland"].state == "FINISHED"
-    operator.say("run-1", "cleveland", state="FINISHING")
-    monkeypatch.setattr(progress, "SILENT_SECONDS", -1.0)
-    monkeypatch.setattr(watch, "GRACE_SECONDS", 1e9)
-    watch.follow(reader, run, Console(file=StringIO()), poll_seconds=0.05)
-    assert (
-        "no heartbeat for"
-        in RunProgress(run, reader.statuses(run)).note("hungary") + operator.run("run", "show").stdout
-    )
-
-
-def test_watch_on_a_terminal_redraws_one_table(operator: OperatorHarness) -> None:
-    run = operator.begin("run-1", rounds=2)
-    operator.say("run-1", "aggregator", state="TRAINING", answered=["hungary"], present=list(SILOS))
-    screen = StringIO()
-    reader = operator.reader
-    with between_polls(lambda: None, lambda: operator.finish("run-1")):
-        watch.follow(reader, run, Console(file=screen, force_terminal=True, width=150), poll_seconds=0.05)
-    drawn = screen.getvalue()
-    assert "not yet" in drawn
-    assert "yes" in drawn
-    assert "FINISHED" in drawn
-    assert "\x1b[2K" in drawn  # lines are erased and drawn again
-
-
-def test_watch_survives_a_short_outage_of_aws(operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-
-    run = operator.begin("run-1")
-    operator.finish("run-1")
-    reader = operator.reader
-    answers = iter([HubError("AWS could not be reached"), None])
-    real = reader.statuses
-
-    def words(run: Run):  # type: ignore[no-untyped-def]
-        if error := next(answers, None):
-            raise error
-        return real(run)
-
-    monkeypatch.setattr(reader, "statuses", words)
-    screen = StringIO()
-    assert watch.follow(reader, run, Console(file=screen), poll_seconds=0.01).succeeded
-    assert "AWS could not be reached; trying again" in screen.getvalue()
-    answers = iter([HubError("AWS could not be reached")] * 100)
-    with pytest.raises(HubError):
-        watch.follow(reader, run, Console(file=screen), poll_seconds=0.0)
 
 
 def test_ctrl_c_ends_the_watching_but_not_the_run(operator: OperatorHarness) -> None:
