@@ -34,8 +34,11 @@ log = logging.getLogger(__name__)
 
 
 class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
-    """Trains when a round opens. Raises from ``run``: ``RefusedError`` where the aggregator ended the silo's part,
-    ``RunError`` where it is not heard of any more, ``MailError`` where what it sends is not the model."""
+    """Trains when a round opens.
+
+    ``run`` raises ``RefusedError`` if the aggregator ends the silo's part, ``RunError`` if the aggregator is not heard
+    from any more, and ``MailError`` if it sends something that is not the model.
+    """
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
     # --- FedML's hooks
 
     def send_message(self, message: Message) -> None:
+        """Send a message with the round that it belongs to."""
         message.add_params(ROUND, max(0, self.round_idx))
         super().send_message(message)
 
@@ -100,6 +104,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         self._heard = time.monotonic()
 
     def send_model_to_server(self, receive_id: int, weights: Any, local_sample_num: int) -> None:
+        """Send an update, with the evaluation of the model that it began from."""
         message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, self.rank, receive_id)
         message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, weights)
         message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, local_sample_num)
@@ -107,6 +112,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         self.send_message(message)
 
     def send_client_status(self, receive_id: int, status: str = ClientMasterManager.ONLINE_STATUS_FLAG) -> None:
+        """Send a status, with everything that the aggregator may have missed."""
         message = Message(MyMessage.MSG_TYPE_C2S_CLIENT_STATUS, self.rank, receive_id)
         message.add_params(MyMessage.MSG_ARG_KEY_CLIENT_STATUS, status)
         message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, self._data.num_train)

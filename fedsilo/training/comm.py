@@ -75,9 +75,11 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             self.mailbox.send(self._run.parties[message.get_receiver_id()], kind, params[ROUND], fields, groups)
 
     def add_observer(self, observer: Observer) -> None:
+        """Dispatch messages to the observer, too."""
         self._observers.append(observer)
 
     def remove_observer(self, observer: Observer) -> None:
+        """Dispatch no more messages to the observer."""
         self._observers.remove(observer)
 
     def handle_receive_message(self) -> None:
@@ -94,6 +96,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             self._dispatch(self._local(TICK))
 
     def stop_receive_message(self) -> None:
+        """End ``handle_receive_message`` after the message that is being handled."""
         self._receiving = False
 
     # --- beyond it
@@ -170,6 +173,7 @@ class MailManagerMixin:
         self.com_manager.add_observer(self)
 
     def register_message_receive_handlers(self) -> None:
+        """Register the handlers of FedML's manager, and those of local messages."""
         super().register_message_receive_handlers()  # type: ignore[misc]
         self.register_message_receive_handler(TICK, self._handle_tick)
         self.register_message_receive_handler(BAD_MAIL, self._handle_bad_mail)

@@ -42,13 +42,16 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
             self._rounds.refuse({silo.name: str(error)})
 
     def handle_message_connection_ready(self, msg_params: Message) -> None:
+        """Start the rounds."""
         self._rounds.start()
 
     def process_online_status(self, client_status: str, msg_params: Message) -> None:
+        """Let a silo join."""
         samples = msg_params.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES)
         self._rounds.join(self._sender(msg_params), samples, msg_params.get(STATISTICS) or {})
 
     def handle_message_receive_model_from_client(self, msg_params: Message) -> None:
+        """Add an update."""
         self._rounds.add_update(
             self._sender(msg_params),
             msg_params.get(ROUND),
@@ -58,6 +61,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         )
 
     def process_finished_status(self, client_status: str, msg_params: Message) -> None:
+        """Take the evaluation of the final model."""
         self._rounds.finish(self._sender(msg_params), msg_params.get(EVALUATION) or {})
 
     def _handle_tick(self, message: Message) -> None:

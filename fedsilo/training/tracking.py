@@ -82,8 +82,14 @@ class Tracker:
         self._thread.start()
 
     def log_metric(self, name: str, value: float, step: int) -> None:
-        """Record a metric; ``step`` is the epoch at a silo and the round at the aggregator. Values that are not
-        finite (the AUC of a set with one class) are left out, as SageMaker takes none."""
+        """Record a metric.
+
+        Args:
+            name: The metric's name, such as ``Test:AUC``.
+            value: Its value. A value that is not finite, such as the AUC of a set with one class, is left out,
+                because SageMaker takes none.
+            step: The epoch at a silo, the round at the aggregator.
+        """
         if not math.isfinite(value):
             return
         self._sink.metric(name, value, step)
