@@ -1,5 +1,4 @@
-"""What a workload is: its functions, the base classes of its two sides, its metrics, and how one is found.
+"""What a workload is and how it is found, the base classes of its two sides, and metrics for binary classifiers.
 
-Read ``registry.py`` first, then ``base.py``.
-No module of fedsilo names a workload.
+Read ``registry.py`` first, then ``base.py``. No module of fedsilo names a workload.
 """

@@ -1,7 +1,7 @@
-"""What a workload's trainer and aggregator build on: FedML's ``ClientTrainer`` and ``ServerAggregator``.
+"""The base classes of a workload's two sides, on top of FedML's ``ClientTrainer`` and ``ServerAggregator``.
 
-What crosses a silo's boundary is made here, and it is three things: parameters, a sample count, and *sums*. Sums are
-named tensors that mean the same when added up over silos (counts, totals, histograms); nothing in them is a sample.
+Three things leave a silo: the model's parameters, the number of samples, and *sums*. Sums are named tensors that can
+be added up over silos, as counts, totals and histograms. No sample is in them.
 """
 
 import logging
@@ -21,10 +21,10 @@ from fedsilo.errors import SpecError
 from fedml.core import ClientTrainer, ServerAggregator
 
 Sums = dict[str, torch.Tensor]
-"""Named tensors to be added up over silos, element by element; float64 or int64."""
+"""Named tensors, float64 or int64, that are added up over silos element by element."""
 
 BAD_SUMS_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
-"""What a workload may raise for sums of the right form with values that can't be."""
+"""What a workload may raise for sums of the right shape whose values are impossible."""
 
 log = logging.getLogger(__name__)
 
@@ -34,11 +34,11 @@ UNSUPPORTED = {
     "enable_defense": "FedML 0.9.6's defenses need every silo's update in memory at once",
     "enable_attack": "it is for simulations",
 }
-"""Switches of FedML that don't do what they say, or can't be had together with streaming aggregation."""
+"""Switches of FedML that don't do what they promise, or don't work with streaming aggregation."""
 
 
 def refuse_unsupported(settings: Mapping[str, Any]) -> None:
-    """Raise ``SpecError`` for settings that FedML 0.9.6 does not honour, a line for each."""
+    """Raise ``SpecError`` with a line for each setting that FedML 0.9.6 does not honour."""
     problems = [f"{name}: not supported; {why}" for name, why in UNSUPPORTED.items() if settings.get(name)]
     if settings.get("federated_optimizer", "FedAvg") != "FedAvg":
         problems.append("federated_optimizer: FedML 0.9.6 runs FedAvg only across silos; set mu for FedProx")
@@ -47,15 +47,15 @@ def refuse_unsupported(settings: Mapping[str, Any]) -> None:
 
 
 def state(model: torch.nn.Module) -> "OrderedDict[str, torch.Tensor]":
-    """The model's parameters and buffers on the CPU, by name; no copies are made of what lies there already."""
+    """The model's parameters and buffers on the CPU, by name. Tensors that are there already are not copied."""
     return OrderedDict((name, tensor.detach().cpu()) for name, tensor in model.state_dict().items())
 
 
 class Trainer(ClientTrainer):  # type: ignore[misc]
-    """A silo's side of a workload. Subclasses define ``train`` and ``test``, and ``statistics`` if they need one.
+    """A silo's side of a workload. Subclasses define ``train`` and ``test``, and ``statistics`` if they need it.
 
-    FedML calls ``train(train_data, device, args)`` once a round with ``SiloData.train``. ``args.tracker`` takes
-    metrics: ``args.tracker.log_metric(name, value, step)``.
+    FedML calls ``train(train_data, device, args)`` once a round with ``SiloData.train``. A trainer logs metrics with
+    ``args.tracker.log_metric(name, value, step)``.
     """
 
     def get_model_params(self) -> "OrderedDict[str, torch.Tensor]":
@@ -67,16 +67,16 @@ class Trainer(ClientTrainer):  # type: ignore[misc]
         self.model.load_state_dict(model_parameters)
 
     def statistics(self, train_data: Any) -> Sums:
-        """Sums over the training data that the aggregator needs before round 0; none by default."""
+        """The sums over the training data that the aggregator needs before round 0; none by default."""
         return {}
 
     def test(self, test_data: Any, device: torch.device, args: Any) -> Sums:
-        """The model's sums over ``test_data``, from which ``Aggregator.metrics`` computes."""
+        """The sums over ``test_data`` from which ``Aggregator.metrics`` computes the metrics."""
         raise NotImplementedError
 
 
 class Aggregator(ServerAggregator):  # type: ignore[misc]
-    """The aggregator's side of a workload. Subclasses define ``metrics``; ``test`` if it has a hold-out set."""
+    """The aggregator's side of a workload. Subclasses define ``metrics``, and ``test`` if there is a hold-out set."""
 
     def get_model_params(self) -> "OrderedDict[str, torch.Tensor]":
         """The model's parameters and buffers, by name."""
@@ -87,25 +87,29 @@ class Aggregator(ServerAggregator):  # type: ignore[misc]
         self.model.load_state_dict(model_parameters)
 
     def apply_statistics(self, totals: Sums) -> None:
-        """Take ``Trainer.statistics``, added up over the silos, into the model before round 0."""
+        """Use ``Trainer.statistics``, added up over the silos, before round 0. Does nothing by default."""
 
     def test(self, test_data: Any, device: torch.device, args: Any) -> Sums:
-        """The model's sums over the aggregator's own hold-out set."""
+        """The sums over the aggregator's own hold-out set."""
         raise NotImplementedError
 
     def metrics(self, totals: Sums) -> dict[str, float]:
-        """The metrics that ``Trainer.test``'s sums give: of one silo or, added up, of all.
+        """Compute metrics from the sums of ``Trainer.test``.
 
-        Names are ``Test:AUC``, ``Test:Loss``, ``Test:Accuracy`` where the workload has them.
+        Args:
+            totals: The sums of one silo, or those of all silos added up.
+
+        Returns:
+            The metrics by name. The usual names are ``Test:AUC``, ``Test:Loss`` and ``Test:Accuracy``.
         """
         raise NotImplementedError
 
 
 def metrics_of(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
-    """Those that the sums determine: not the AUC of one class, and none of sums that make no sense."""
+    """Compute the metrics of ``sums``, without those that are not finite; none if the sums are impossible."""
     try:
         metrics = aggregator.metrics(sums)
     except BAD_SUMS_ERRORS as error:
-        log.warning("an evaluation makes no metrics: %s: %s", type(error).__name__, error)
+        log.warning("no metrics can be computed from an evaluation: %s: %s", type(error).__name__, error)
         return {}
     return {name: value for name, value in metrics.items() if math.isfinite(value)}

@@ -1,7 +1,7 @@
-"""ROC AUC, exact over samples and from histograms, and the evaluation of a binary classifier by sums.
+"""ROC AUC from samples and from histograms, and the evaluation of a binary classifier by sums.
 
-A silo may not send its patients' scores, so it sends sums over them; AUC then comes from one histogram of the scores
-per class. The bins are fixed by the model alone, so the histograms of all silos add up.
+A silo may not send its patients' scores, so it sends sums over them. The AUC then comes from one histogram of the
+scores per class. The model alone decides the bins, so the histograms of all silos can be added up.
 """
 
 import math
@@ -13,21 +13,27 @@ from fedsilo.workload.base import Sums
 
 BINS_PER_OCTAVE = 128
 """Bins between a distance from the reference score and twice that distance, so a bin is 0.5 % of its distance wide.
-Where scores spread smoothly the AUC is then exact to 0.0003; where they fall into two groups a hundred times narrower
-than the gap between them, to 0.003."""
+The AUC is then exact to 0.0003 if scores spread smoothly, and to 0.003 if they fall into two groups a hundred times
+narrower than the gap between them."""
 
 SMALLEST, LARGEST = -20, 8
-"""Distances from 2**SMALLEST to 2**LARGEST are told apart, on each side of the reference; what lies nearer or farther
-is counted in the first or last bin. A logit of 2**8 is certainty."""
+"""Distances from 2**SMALLEST to 2**LARGEST are told apart on each side of the reference. Scores that are nearer or
+farther are counted in the first or the last bin. A logit of 2**8 is certainty."""
 
 BINS = 2 * (LARGEST - SMALLEST) * BINS_PER_OCTAVE
 
 
 def roc_auc(scores: torch.Tensor, labels: torch.Tensor) -> float:
-    """The exact ROC AUC: how likely a positive sample scores above a negative one, a tie counting half.
+    """The exact ROC AUC: how likely a positive sample scores above a negative one, with a tie counting half.
 
-    ``scores``: floating point [n]; ``labels``: [n], positive where above 0. NaN where a class is missing or a score
-    is NaN. Mann and Whitney (1947), by mid-ranks.
+    Computed by mid-ranks (Mann and Whitney, 1947).
+
+    Args:
+        scores: Floating point [n].
+        labels: [n], positive if above 0.
+
+    Returns:
+        The AUC; NaN if a class is missing or a score is NaN.
     """
     positive = labels > 0
     positives = int(positive.sum())
@@ -41,11 +47,18 @@ def roc_auc(scores: torch.Tensor, labels: torch.Tensor) -> float:
 
 
 def score_histogram(scores: torch.Tensor, labels: torch.Tensor, reference: float) -> torch.Tensor:
-    """How many negative (row 0) and positive (row 1) samples score in each of ``BINS`` bins: int64 [2, BINS].
+    """Count the samples of each class by their score.
 
-    ``scores``: floating point [n]; ``labels``: [n], positive where above 0. The bins are the finer the closer they
-    are to ``reference``, a score in the middle of the others that every silo computes from the model alone; so scores
-    that lie close together are told apart wherever they lie. Samples whose score is NaN are in no bin.
+    The closer bins are to ``reference``, the finer they are. So scores that are close together are told apart,
+    wherever they are.
+
+    Args:
+        scores: Floating point [n]. Samples whose score is NaN are in no bin.
+        labels: [n], positive if above 0.
+        reference: A score in the middle of the others, which every silo computes from the model alone.
+
+    Returns:
+        int64 [2, BINS]: how many negative (row 0) and positive (row 1) samples are in each bin.
     """
     distance = scores.double() - reference
     known = ~distance.isnan()
@@ -58,10 +71,12 @@ def score_histogram(scores: torch.Tensor, labels: torch.Tensor, reference: float
 
 
 def histogram_auc(histogram: torch.Tensor) -> tuple[float, float]:
-    """The ROC AUC of ``score_histogram``'s [2, BINS], and how far the exact one may lie from it at most.
+    """The ROC AUC of a histogram of ``score_histogram``, int64 [2, BINS], and a bound of its error.
 
-    Samples of one bin count as ties, so the error is at most half of the pairs that share a bin. NaN twice where a
-    class is missing.
+    Samples of one bin count as ties, so the error is at most half of the pairs that share a bin.
+
+    Returns:
+        The AUC, and how far the exact AUC can be from it; both NaN if a class is missing.
     """
     negative, positive = histogram.double()
     pairs = float(negative.sum() * positive.sum())
@@ -73,10 +88,16 @@ def histogram_auc(histogram: torch.Tensor) -> tuple[float, float]:
 
 
 def binary_sums(logits: torch.Tensor, labels: torch.Tensor, reference: float) -> Sums:
-    """What a silo sends of its test set: ``loss_sum`` float64 [], ``count`` and ``correct`` int64 [], ``histogram``.
+    """What a silo sends about its test set.
 
-    ``logits``: floating point [n]; ``labels``: 0 or 1, [n]; n may be 0. ``reference``: as in ``score_histogram``,
-    which makes ``histogram`` of the logits. The loss is the binary cross-entropy.
+    Args:
+        logits: Floating point [n]; n may be 0.
+        labels: 0 or 1, [n].
+        reference: The logit that ``score_histogram`` takes as its reference.
+
+    Returns:
+        ``loss_sum`` float64 [], the binary cross-entropy; ``count`` and ``correct`` int64 []; ``histogram`` int64
+        [2, BINS] of the logits.
     """
     logits, labels = logits.cpu(), labels.cpu()
     loss = functional.binary_cross_entropy_with_logits(logits.double(), labels.double(), reduction="sum")
@@ -89,9 +110,14 @@ def binary_sums(logits: torch.Tensor, labels: torch.Tensor, reference: float) ->
 
 
 def binary_metrics(totals: Sums) -> dict[str, float]:
-    """``Test:AUC``, ``Test:Loss`` and ``Test:Accuracy`` of ``binary_sums``, of one silo or added up.
+    """Compute the metrics of a binary classifier.
 
-    All are NaN for an empty test set; AUC is too where a class is missing or a logit was NaN.
+    Args:
+        totals: The ``binary_sums`` of one silo, or those of several added up.
+
+    Returns:
+        ``Test:AUC``, ``Test:Loss`` and ``Test:Accuracy``. All are NaN for an empty test set. The AUC is also NaN if
+        a class is missing or a logit was NaN.
     """
     count = int(totals["count"])
     auc, _ = histogram_auc(totals["histogram"])

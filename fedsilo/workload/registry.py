@@ -1,8 +1,11 @@
-"""What a workload is, and how one is found: a folder ``workloads/<name>/`` that says what is learnt, and from what.
+"""What a workload is, and how one is found: as a folder ``workloads/<name>/``.
 
-A workload is a package with the five functions of ``Workload`` and a ``config/fedml_config.yaml``, FedML's own
-configuration format, whose section ``train_args`` holds every hyperparameter with its default. Nothing in ``fedsilo``
-knows a workload by name.
+A workload is a package with the five functions of ``Workload`` and a ``config/fedml_config.yaml``, which is FedML's
+own configuration format. Its section ``train_args`` holds every hyperparameter with its default. Nothing in
+``fedsilo`` names a workload.
+
+Workloads are found by their folders and not by entry points, because the image and FedML's packages hold the code
+without the metadata of a distribution, where entry points are declared.
 """
 
 import copy
@@ -10,7 +13,6 @@ import importlib
 import importlib.resources
 import importlib.util
 import math
-import re
 from argparse import Namespace
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -37,55 +39,55 @@ PACKAGE = "fedsilo_workloads" if importlib.util.find_spec("fedsilo_workloads") e
 
 @dataclass(frozen=True)
 class SiloData:
-    """What a silo learns from; it never leaves the process. The trainer alone knows the types of ``train``, ``test``.
-
-    ``num_train`` is the number of training samples: the weight of the silo's updates.
-    """
+    """What a silo learns from. It never leaves the process."""
 
     train: Any
+    """The training set, in a form that the workload's trainer knows."""
     test: Any
+    """The test set, in a form that the workload's trainer knows."""
     num_train: int
+    """The number of training samples, which is the weight of the silo's updates."""
 
 
 class Workload(Protocol):
-    """The functions of a workload package. ``args`` holds the fields of its configuration and of the run.
+    """The functions of a workload package.
 
-    Of the run: ``silo`` (the party's name), ``rank`` (0 at the aggregator, a silo's place in the run from 1),
-    ``data`` (``packaged`` or ``s3://bucket/prefix``), ``random_seed``, ``comm_round``.
+    ``args`` holds the fields of the workload's configuration and these of the run: ``silo`` (the party's name),
+    ``rank`` (0 at the aggregator, a silo's place in the run from 1), ``data`` (``packaged`` or
+    ``s3://bucket/prefix``), ``random_seed`` and ``comm_round``.
     """
 
     def load_silo(self, args: Namespace) -> SiloData:
-        """The silo's own data. Raises ``SpecError`` where there is none, or it is malformed.
+        """Load the silo's own data.
 
-        Its message goes into the status, which others read: it says where a value is, and never the value.
+        Raises:
+            SpecError: If there is no data, or it is malformed. The message goes into the status, which others read:
+                it says where a value is, and never the value.
         """
 
     def load_aggregator(self, args: Namespace) -> Any | None:
-        """A hold-out set of the aggregator's own, as ``Aggregator.test`` takes it, or None: the silos evaluate."""
+        """Load the aggregator's hold-out set in a form that ``Aggregator.test`` takes; None to let the silos test."""
 
     def model(self, args: Namespace) -> "torch.nn.Module":
-        """The model, freshly initialised; the caller has seeded torch with ``random_seed``."""
+        """Make an untrained model. The caller has seeded torch with ``random_seed``."""
 
     def trainer(self, model: "torch.nn.Module", args: Namespace) -> "Trainer":
-        """What a silo runs."""
+        """Make what a silo runs."""
 
     def aggregator(self, model: "torch.nn.Module", args: Namespace) -> "Aggregator":
-        """What the aggregator runs."""
-
-
-def load(name: str) -> Workload:
-    """The workload ``name``. Raises ``SpecError`` where there is no such workload, naming those there are."""
-    if not re.fullmatch(NAME_PATTERN, name) or name not in available():
-        raise SpecError(f"workload: {name!r} is not one of {', '.join(available())}")
-    return cast(Workload, importlib.import_module(f"{PACKAGE}.{name}"))
+        """Make what the aggregator runs."""
 
 
 def available() -> list[str]:
-    """The names of the workloads that are installed, sorted."""
+    """The names of the installed workloads, sorted."""
     root = importlib.resources.files(PACKAGE)
-    return sorted(
-        entry.name for entry in root.iterdir() if entry.joinpath("config").joinpath("fedml_config.yaml").is_file()
-    )
+    return sorted(entry.name for entry in root.iterdir() if entry.joinpath("config", "fedml_config.yaml").is_file())
+
+
+def load(name: str) -> Workload:
+    """Import a workload. Raises ``SpecError`` with the names of all workloads if there is none of this name."""
+    _check_name(name)
+    return cast(Workload, importlib.import_module(f"{PACKAGE}.{name}"))
 
 
 def configuration(name: str) -> dict[str, dict[str, Any]]:
@@ -95,17 +97,27 @@ def configuration(name: str) -> dict[str, dict[str, Any]]:
 
 @cache
 def _configuration(name: str) -> dict[str, dict[str, Any]]:
-    if name not in available():
-        raise SpecError(f"workload: {name!r} is not one of {', '.join(available())}")
-    path = importlib.resources.files(PACKAGE).joinpath(name).joinpath("config").joinpath("fedml_config.yaml")
+    _check_name(name)
+    path = importlib.resources.files(PACKAGE).joinpath(name, "config", "fedml_config.yaml")
     return cast(dict[str, dict[str, Any]], yaml.safe_load(path.read_text()))
 
 
-def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) -> dict[str, Hyperparameter]:
-    """Every hyperparameter of the workload: its defaults, with those of ``overrides`` in their place.
+def _check_name(name: str) -> None:
+    names = available()
+    if name not in names:
+        raise SpecError(f"workload: {name!r} is not one of {', '.join(names)}")
 
-    A text is converted to the type of the default. Raises ``SpecError`` naming every key the workload does not have
-    and every value that is not of its type, or not finite.
+
+def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) -> dict[str, Hyperparameter]:
+    """All hyperparameters of a workload: its defaults, replaced by ``overrides``.
+
+    Args:
+        name: The workload.
+        overrides: Values other than the defaults. A text is converted to the type of the default.
+
+    Raises:
+        SpecError: If there is no such workload; or with a line for each unknown hyperparameter, and for each value
+            that is not of the default's type or not finite.
     """
     defaults: dict[str, Hyperparameter] = configuration(name)["train_args"]
     values, problems = dict(defaults), []
@@ -115,7 +127,7 @@ def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) ->
             continue
         kind = type(defaults[key])
         try:
-            values[key] = _convert(value, kind)
+            values[key] = convert(value, kind)
         except (TypeError, ValueError, OverflowError):
             problems.append(f"hyperparameters.{key}: {value!r} is not of type {kind.__name__}")
     if problems:
@@ -124,18 +136,25 @@ def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) ->
 
 
 def all_hyperparameters(among: Collection[str] | None = None) -> set[str]:
-    """The names of all hyperparameters of the workloads that are installed, or of those of them in ``among``."""
+    """The names of the hyperparameters of all installed workloads, or of those of them that are in ``among``."""
     installed = [name for name in available() if among is None or name in among]
     return {key for name in installed for key in configuration(name)["train_args"]}
 
 
-def _convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
+def convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
+    """Convert a value to the type of a hyperparameter.
+
+    Args:
+        value: A value from run.json, or a text from the command line.
+        kind: ``bool``, ``int``, ``float`` or ``str``.
+
+    Raises:
+        TypeError, ValueError, OverflowError: If the value is not of the type, or not finite.
+    """
     if kind is bool:
-        if isinstance(value, bool):
-            return value
-        if str(value).lower() in ("true", "false"):
-            return str(value).lower() == "true"
-        raise ValueError(value)
+        if str(value).lower() not in ("true", "false"):
+            raise ValueError(value)
+        return str(value).lower() == "true"
     if isinstance(value, bool) and kind is not str:
         raise ValueError(value)
     if kind is int and isinstance(value, float):
@@ -143,6 +162,6 @@ def _convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
             raise ValueError(value)
         return int(value)
     converted = kind(value)
-    if kind is float and not math.isfinite(converted):  # run.json, which is JSON, has no word for it
+    if kind is float and not math.isfinite(converted):  # JSON has no NaN and no infinity
         raise ValueError(value)
     return cast(Hyperparameter, converted)

@@ -1,4 +1,4 @@
-"""AUC against its definition, pair by pair, and the histograms against the exact AUC."""
+"""The AUC equals its definition, pair by pair, and that of histograms is close to the exact one."""
 
 import math
 from collections.abc import Callable
@@ -12,7 +12,7 @@ NAN = math.nan
 
 
 def auc_by_pairs(scores: torch.Tensor, labels: torch.Tensor) -> float:
-    """The definition: over all pairs of a positive and a negative, 1 where it scores above, 1/2 where equal."""
+    """The definition: the mean over all pairs of 1 if the positive scores above the negative, and 1/2 if equal."""
     difference = scores[labels > 0][:, None] - scores[labels == 0][None, :]
     return float(((difference > 0).double() + (difference == 0).double() / 2).mean())
 
@@ -39,7 +39,7 @@ SPREADS: dict[str, Callable[..., torch.Tensor]] = {
 
 @pytest.mark.parametrize("spread", SPREADS)
 @pytest.mark.parametrize("size", [12, 254, 2000])
-def test_auc_is_that_of_the_pairs(spread: str, size: int) -> None:
+def test_the_auc_is_the_share_of_pairs_in_the_right_order(spread: str, size: int) -> None:
     scores, labels = samples(SPREADS[spread], size, seed=size)
     assert roc_auc(scores, labels) == pytest.approx(auc_by_pairs(scores, labels), abs=1e-12)
 
@@ -77,7 +77,7 @@ def test_bins_follow_the_scores_order_from_end_to_end() -> None:
     assert histogram.sum(1).tolist() == [len(scores), 0]
 
 
-def test_metrics_of_sums_are_those_of_the_samples() -> None:
+def test_metrics_from_sums_equal_metrics_from_samples() -> None:
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(300, generator=generator)
     labels = (torch.rand(300, generator=generator) < 0.3).float()
@@ -107,7 +107,7 @@ def test_metrics_of_sums_are_those_of_the_samples() -> None:
         ([math.inf, 1.0, -math.inf], [1, 1, 0], {"Test:AUC": 1.0, "Test:Accuracy": 1.0}),
     ],
 )
-def test_what_has_no_value_is_nan(logits: list[float], labels: list[int], expected: dict[str, float]) -> None:
+def test_an_undefined_metric_is_nan(logits: list[float], labels: list[int], expected: dict[str, float]) -> None:
     scores = torch.tensor(logits, dtype=torch.float32)
     metrics = binary_metrics(binary_sums(scores, torch.tensor(labels, dtype=torch.float32), reference=0.0))
     assert {name: metrics[name] for name in expected} == pytest.approx(expected, nan_ok=True)

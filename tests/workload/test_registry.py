@@ -1,4 +1,4 @@
-"""A workload is found by name, and its hyperparameters have the types of their defaults."""
+"""Workloads are found by name, and hyperparameters have the types of their defaults."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from fedsilo.errors import SpecError
 from fedsilo.workload import registry
 
 
-def test_every_workload_that_is_installed_is_found_and_has_the_interface() -> None:
+def test_every_installed_workload_is_found_and_has_the_interface() -> None:
     assert registry.available() == ["heart_disease", "mlp"]
     for name in registry.available():
         found = registry.load(name)
@@ -19,14 +19,14 @@ def test_every_workload_that_is_installed_is_found_and_has_the_interface() -> No
 
 
 @pytest.mark.parametrize("name", ["", "nosuch", "../mlp", "mlp.data", "mlp\n", "MLP", "__init__", "mlp/config", "."])
-def test_a_name_that_is_no_workloads_is_refused_with_those_there_are(name: str) -> None:
+def test_an_unknown_workload_is_refused_with_the_names_of_all_workloads(name: str) -> None:
     for use in (registry.load, registry.configuration, lambda name: registry.hyperparameters(name, {})):
         with pytest.raises(SpecError) as caught:
             use(name)
         assert str(caught.value) == f"workload: {name!r} is not one of heart_disease, mlp"
 
 
-def test_defaults_are_those_of_the_configuration() -> None:
+def test_the_defaults_come_from_the_configuration() -> None:
     assert registry.hyperparameters("heart_disease", {}) == {
         "epochs": 1,
         "batch_size": 4,
@@ -85,12 +85,12 @@ def test_a_value_of_another_type_is_refused(key: str, value: Any, kind: str) -> 
 def test_a_switch_is_true_or_false(value: Any, taken: bool | None) -> None:
     if taken is None:
         with pytest.raises(ValueError, match=str(value)):
-            registry._convert(value, bool)
+            registry.convert(value, bool)
     else:
-        assert registry._convert(value, bool) is taken
+        assert registry.convert(value, bool) is taken
 
 
-def test_all_problems_are_told_at_once_with_what_there_is() -> None:
+def test_all_problems_are_reported_at_once_with_the_known_hyperparameters() -> None:
     with pytest.raises(SpecError) as caught:
         registry.hyperparameters("heart_disease", {"epochs": "x", "momentum": 0.9, "lr": "y", "run_id": "evil"})
     known = "batch_size, client_optimizer, epochs, lr, mu, weight_decay"
@@ -108,7 +108,7 @@ def test_all_problems_are_told_at_once_with_what_there_is() -> None:
         st.booleans() | st.integers() | st.floats() | st.text(),
     )
 )
-def test_whatever_is_chosen_has_the_defaults_types_or_is_a_spec_error(chosen: dict[str, Any]) -> None:
+def test_every_override_has_the_type_of_the_default_or_is_a_spec_error(chosen: dict[str, Any]) -> None:
     defaults = registry.hyperparameters("heart_disease", {})
     try:
         values = registry.hyperparameters("heart_disease", chosen)

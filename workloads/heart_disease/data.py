@@ -1,8 +1,8 @@
-"""A hospital's patients: read, checked, and split as FLamby does.
+"""Reads a hospital's patients, checks them, and splits them as FLamby does.
 
-Packaged for the four UCI hospitals (``hospitals/``), or ``heart_disease.csv`` in the silo's own S3 bucket with the
-same columns. Nothing here leaves the silo: a message says where a value is malformed, and never the value, because
-messages go into the log and the status.
+The data of the four UCI hospitals are packaged in ``hospitals/``. Another silo has a ``heart_disease.csv`` with the
+same columns in its own S3 bucket. Messages go into the log and the status, so a message says where a malformed value
+is, and never what it is.
 """
 
 import csv
@@ -25,7 +25,7 @@ COLUMNS = (
     *("age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak", "slope", "ca", "thal"),
     "num",
 )
-"""The columns of a file, UCI's, in UCI's order; the first line names them."""
+"""The columns of a file, in UCI's order. The first line of a file names them."""
 
 CODES: dict[str, tuple[float, ...]] = {
     "sex": (0, 1),
@@ -35,16 +35,16 @@ CODES: dict[str, tuple[float, ...]] = {
     "exang": (0, 1),
     "num": (0, 1, 2, 3, 4),
 }
-"""The values of the columns that hold a code. Of ``num``, 0 is no disease and any other value is disease."""
+"""The allowed values of the columns that hold a code. For ``num``, 0 is no disease and any other value is disease."""
 
 IGNORED = ("slope", "ca", "thal")
-"""Columns that three of the hospitals hardly recorded, so FLamby leaves them out."""
+"""Columns that FLamby leaves out, because three of the hospitals hardly recorded them."""
 
 FEATURES = (
     *("age", "sex", "trestbps", "chol", "fbs", "thalach", "exang", "oldpeak"),
     *("cp_2", "cp_3", "cp_4", "restecg_1", "restecg_2"),
 )
-"""The model's features in order; ``cp_2`` is 1 where ``cp`` is 2 and else 0, and so on."""
+"""The model's features in order. ``cp_2`` is 1 if ``cp`` is 2, and else 0; and so on."""
 
 TRAIN_FRACTION = 0.66
 SPLIT_SEED = 43
@@ -54,17 +54,24 @@ _PROBLEMS_SHOWN = 10
 
 
 class Patients(NamedTuple):
-    """``features``: float32 [n, 13], raw, in the order of ``FEATURES``; ``labels``: float32 [n], 1 is disease."""
+    """The patients of one hospital."""
 
     features: torch.Tensor
+    """float32 [n, 13], raw, in the order of ``FEATURES``."""
     labels: torch.Tensor
+    """float32 [n]; 1 is disease."""
 
 
 def load(silo: str, source: str) -> tuple[Patients, Patients]:
-    """The training and the test set of ``silo``. ``source``: ``packaged``, or ``s3://bucket/prefix``.
+    """Load the training set and the test set of a silo.
 
-    Raises ``SpecError`` where no data is packaged for the silo, or the file is malformed, naming line and column; and
-    as ``aws.translate_errors`` where the bucket can't be read.
+    Args:
+        silo: The silo's name.
+        source: ``packaged``, or ``s3://bucket/prefix``.
+
+    Raises:
+        SpecError: If no data is packaged for the silo, or if the file is malformed; then with line and column.
+        HubError, AccessError: If the bucket can't be read; see ``aws.translate_errors``.
     """
     name, text = _read_packaged(silo) if source == "packaged" else _read_s3(silo, source)
     patients = parse(text, name)
@@ -76,10 +83,15 @@ def load(silo: str, source: str) -> tuple[Patients, Patients]:
 
 
 def parse(text: str, name: str) -> Patients:
-    """The patients of a CSV file whose values are complete; the others are dropped, as FLamby does.
+    """Read the patients from a CSV file. Patients with a missing value are dropped, as FLamby does.
 
-    Missing is an empty cell or ``?``. Raises ``SpecError`` with a line for each value that is not a number or not one
-    of its column's codes, and where fewer than two patients are complete. ``name`` is the file's, for the messages.
+    Args:
+        text: The file's content. An empty cell, or ``?``, is a missing value.
+        name: The file's name, for the messages.
+
+    Raises:
+        SpecError: With a line for each value that is not a number, or not one of its column's codes; or if fewer than
+            two patients are complete.
     """
     table = _table(text, name)
     used = [place for place, column in enumerate(COLUMNS) if column not in IGNORED]
@@ -92,11 +104,16 @@ def parse(text: str, name: str) -> Patients:
 
 
 def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """FLamby's split of a hospital: 66 % to train, stratified on the label where each has more than two patients.
+    """Split a hospital as FLamby does: 66 % for training, stratified if each label has more than two patients.
 
-    ``labels``: [n] of 0 and 1, n at least 2. Returns the row numbers of the training and the test set, ascending. For
-    the UCI hospitals they are those of scikit-learn's ``train_test_split`` with ``random_state=43``, which FLamby
-    calls: the same draws from the same generator, whose stream NumPy keeps for ever.
+    For the UCI hospitals the split equals that of scikit-learn's ``train_test_split`` with ``random_state=43``, which
+    FLamby calls. It takes the same draws from the same generator, whose stream NumPy guarantees.
+
+    Args:
+        labels: [n] of 0 and 1, n at least 2.
+
+    Returns:
+        The row numbers of the training set and of the test set, ascending.
     """
     random = np.random.RandomState(SPLIT_SEED)
     size = len(labels)
@@ -116,7 +133,7 @@ def split(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _table(text: str, name: str) -> np.ndarray:
-    """The values of a CSV file, float64 [rows, columns], NaN where one is missing. Raises as ``parse``."""
+    """The values of a CSV file, float64 [rows, columns]. A missing value is NaN. Raises as ``parse`` does."""
     lines = csv.reader(io.StringIO(text), strict=True)
     rows, problems = [], []
     try:
@@ -124,16 +141,9 @@ def _table(text: str, name: str) -> np.ndarray:
         if header != list(COLUMNS):
             raise SpecError(f"{name}: the first line must be {','.join(COLUMNS)}")
         for cells in filter(None, lines):
-            if len(cells) != len(COLUMNS):
-                problems.append(f"line {lines.line_num}: {len(cells)} values, not {len(COLUMNS)}")
-                continue
-            row = []
-            for column, cell in zip(COLUMNS, cells, strict=True):
-                try:
-                    row.append(_value(column, cell.strip()))
-                except ValueError as error:
-                    problems.append(f"line {lines.line_num}, column {column}: {error}")
+            row, wrong = _row(cells)
             rows.append(row)
+            problems += [f"line {lines.line_num}{problem}" for problem in wrong]
     except csv.Error as error:
         raise SpecError(f"{name}: line {lines.line_num}: {error}") from None
     if problems:
@@ -143,7 +153,21 @@ def _table(text: str, name: str) -> np.ndarray:
     return np.array(rows).reshape(-1, len(COLUMNS))
 
 
+def _row(cells: list[str]) -> tuple[list[float], list[str]]:
+    """The values of a line, and what is wrong with it."""
+    if len(cells) != len(COLUMNS):
+        return [], [f": {len(cells)} values, not {len(COLUMNS)}"]
+    values, problems = [], []
+    for column, cell in zip(COLUMNS, cells, strict=True):
+        try:
+            values.append(_value(column, cell.strip()))
+        except ValueError as error:
+            problems.append(f", column {column}: {error}")
+    return values, problems
+
+
 def _value(column: str, cell: str) -> float:
+    """The value of a cell. Raises ``ValueError``, without the value, if the column can't hold it."""
     if cell in _MISSING:
         return math.nan
     try:
@@ -159,6 +183,7 @@ def _value(column: str, cell: str) -> float:
 
 
 def _feature(table: np.ndarray, feature: str) -> np.ndarray:
+    """A feature of all patients: a column, or whether the column has a code."""
     column, _, code = feature.partition("_")
     values = table[:, COLUMNS.index(column)]
     return values == int(code) if code else values

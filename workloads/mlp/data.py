@@ -1,4 +1,4 @@
-"""Synthetic samples: the same rule behind the labels of every silo, other samples at each."""
+"""Synthetic samples: every silo has its own, with labels from one common rule."""
 
 from typing import NamedTuple
 
@@ -11,15 +11,24 @@ _STEEPNESS = 4.0
 
 
 class Samples(NamedTuple):
-    """``inputs``: float32 [n, INPUTS]; ``labels``: float32 [n], 0 or 1."""
+    """The samples of one silo."""
 
     inputs: torch.Tensor
+    """float32 [n, INPUTS]."""
     labels: torch.Tensor
+    """float32 [n], 0 or 1."""
 
 
 def make(seed: int, rank: int, samples: int) -> tuple[Samples, Samples]:
-    """A training and a test set of ``samples`` each for the silo ``rank``: standard normal inputs, and a label that is
-    1 with the probability that a logistic rule drawn from ``seed`` gives."""
+    """Make a training set and a test set.
+
+    The inputs are standard normal. A label is 1 with the probability that a logistic rule gives.
+
+    Args:
+        seed: Decides the rule, which all silos share.
+        rank: The silo, which decides the samples.
+        samples: The size of each of the two sets.
+    """
     rule = np.random.default_rng(seed).standard_normal(INPUTS)
     rule *= _STEEPNESS / np.linalg.norm(rule)
     random = np.random.default_rng((seed, rank))

@@ -1,4 +1,4 @@
-"""A silo's patients: FLamby's preprocessing and split, and what is said of a file that is not right."""
+"""A silo's patients are preprocessed and split as FLamby does, and a malformed file is reported."""
 
 from collections.abc import Iterator
 
@@ -52,7 +52,7 @@ TEST_ROWS = {
         ("long-beach", 85, 45),
     ],
 )
-def test_the_split_is_flambys(silo: str, train: int, test: int) -> None:
+def test_the_split_equals_flambys(silo: str, train: int, test: int) -> None:
     patients = data.parse(
         (data.importlib.resources.files(data.__package__) / "hospitals" / f"{silo}.csv").read_text(), silo
     )
@@ -65,7 +65,7 @@ def test_the_split_is_flambys(silo: str, train: int, test: int) -> None:
 
 @pytest.mark.parametrize("size", [2, 3, 6, 7, 50, 101])
 @pytest.mark.parametrize("diseased", [0, 1, 2, 3, 25])
-def test_any_split_is_whole_and_keeps_the_proportion(size: int, diseased: int) -> None:
+def test_a_split_holds_every_patient_and_keeps_the_proportion(size: int, diseased: int) -> None:
     labels = (np.arange(size) < diseased).astype(float)
     train, test = data.split(labels)
     assert sorted([*train, *test]) == list(range(size))
@@ -74,13 +74,13 @@ def test_any_split_is_whole_and_keeps_the_proportion(size: int, diseased: int) -
         assert abs(labels[train].sum() - 0.66 * diseased) < 1
 
 
-def test_only_what_has_more_than_two_patients_is_stratified() -> None:
+def test_a_label_of_two_patients_is_not_stratified() -> None:
     plain = data.split(np.zeros(50))[1].tolist()
     assert data.split((np.arange(50) < 2).astype(float))[1].tolist() == plain
     assert data.split((np.arange(50) < 3).astype(float))[1].tolist() != plain
 
 
-def test_features_are_flambys() -> None:
+def test_the_features_equal_flambys() -> None:
     patients = data.parse(
         f"{HEADER}\n{PATIENT}\n63,1,4,145,?,1,2,150,0,2.3,1,1,6,1\n50,0,1,120,0,0,0,99,1,-.5,1,1,6,3\n", "x"
     )
@@ -122,7 +122,7 @@ def test_features_are_flambys() -> None:
         (f"{HEADER}\n" + "x,1\n" * 30, "hospital: and 20 more"),
     ],
 )
-def test_what_is_malformed_is_named_with_line_and_column(text: str, message: str) -> None:
+def test_a_malformed_value_is_reported_with_line_and_column(text: str, message: str) -> None:
     with pytest.raises(SpecError) as error:
         data.parse(text, "hospital")
     assert message in str(error.value)
@@ -178,7 +178,7 @@ def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> str:
         ("/a/", "a/heart_disease.csv"),
     ],
 )
-def test_a_silos_own_bucket_serves_as_the_package_does(bucket: str, prefix: str, key: str) -> None:
+def test_data_in_the_silos_bucket_equal_the_packaged_data(bucket: str, prefix: str, key: str) -> None:
     text = (data.importlib.resources.files(data.__package__) / "hospitals" / "cleveland.csv").read_bytes()
     boto3.client("s3").put_object(Bucket=bucket, Key=key, Body=b"\xef\xbb\xbf" + text.replace(b"\n", b"\r\n"))
     own, packaged = data.load("oslo", f"s3://{bucket}{prefix}"), data.load("cleveland", "packaged")
@@ -187,7 +187,7 @@ def test_a_silos_own_bucket_serves_as_the_package_does(bucket: str, prefix: str,
         assert torch.equal(mine.labels, theirs.labels)
 
 
-def test_what_a_bucket_lacks_is_named(bucket: str) -> None:
+def test_a_missing_object_or_bucket_is_named(bucket: str) -> None:
     with pytest.raises(HubError, match=r"not found: read s3://oslo-data/none/heart_disease.csv by silo oslo"):
         data.load("oslo", "s3://oslo-data/none")
     with pytest.raises(HubError, match=r"not found: read s3://bergen-data/heart_disease.csv by silo oslo"):

@@ -1,4 +1,4 @@
-"""Every silo standardises with the moments of all patients, which nobody has seen together."""
+"""Every silo standardises with the moments of all patients, though nobody has seen all patients."""
 
 from argparse import Namespace
 from collections import OrderedDict

@@ -1,4 +1,4 @@
-"""The packaged data are UCI's: written in UCI's notation again, the files are UCI's byte for byte."""
+"""The packaged data equal UCI's: written in UCI's notation, the files are the same byte for byte."""
 
 import csv
 import hashlib
@@ -31,7 +31,7 @@ def as_it_is(cell: str, column: str) -> str:
         ("long-beach", as_it_is, "e7c93d8d0d2acdadfa4c5e8de768e2191e7f618b952e29623f1f0d5949ff6b8f"),
     ],
 )
-def test_a_hospitals_file_is_ucis(hospital: str, notation: Callable[[str, str], str], sha256: str) -> None:
+def test_the_file_of_a_hospital_equals_ucis(hospital: str, notation: Callable[[str, str], str], sha256: str) -> None:
     with (HOSPITALS / f"{hospital}.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     lines = (",".join(notation(cell, column) if cell else "?" for column, cell in row.items()) + "\n" for row in rows)

