@@ -1,8 +1,8 @@
-"""AWS clients with limits, and AWS's errors in words.
+"""AWS clients with limits, and AWS's errors as errors of fedsilo.
 
-Every call is bounded: ``CONNECT_SECONDS`` to connect, ``READ_SECONDS`` for each read, ``ATTEMPTS`` tries. Throttling,
-5xx answers and broken connections are tried again with exponential backoff and full jitter, up to 20 s apart
-(botocore's standard mode), which rides out an outage of about a minute. The endpoint is AWS's, or AWS_ENDPOINT_URL.
+Every call is limited: ``CONNECT_SECONDS`` to connect, ``READ_SECONDS`` for each read, ``ATTEMPTS`` tries. botocore's
+standard mode repeats a call that was throttled, got a 5xx answer or lost its connection; its pauses grow up to 20 s, so
+a call survives an outage of about a minute. The environment variable AWS_ENDPOINT_URL replaces AWS's own endpoints.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,9 @@ from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionError,
     CredentialRetrievalError,
+    HTTPClientError,
     NoCredentialsError,
     NoRegionError,
     PartialCredentialsError,
@@ -26,7 +28,7 @@ from botocore.exceptions import (
 )
 
 from fedsilo import names
-from fedsilo.errors import AccessError, HubError
+from fedsilo.errors import AccessError, FedsiloError, HubError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -34,20 +36,29 @@ if TYPE_CHECKING:
     from mypy_boto3_sts import STSClient
 
 CONNECT_SECONDS = 5.0
+
 READ_SECONDS = 30.0
-"""Longer than SQS's longest long poll, 20 s."""
+"""Longer than the longest long poll of SQS, 20 s."""
+
 ATTEMPTS = 8
+
 OPERATOR_ATTEMPTS = 3
-"""For a person who waits at a terminal: a broken connection is said within seconds."""
+"""The attempts of a command. A person who waits at a terminal should read about a broken connection within seconds."""
+
 POOL_CONNECTIONS = 16
-"""Enough for the parallel parts of one large mail beside the other threads of a party."""
+"""Enough for the parallel parts of one large mail and the other threads of a party."""
 
 DENIED = {"AccessDenied", "AccessDeniedException", "403", "Forbidden", "UnauthorizedOperation"}
-_STALE = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"}
+"""The error codes with which AWS denies a call."""
+
+_BAD_CREDENTIALS = {"ExpiredToken", "ExpiredTokenException", "InvalidAccessKeyId", "InvalidClientTokenId"}
+
+_NOT_FOUND = ("NoSuchBucket", "NonExistentQueue", "QueueDoesNotExist", "ResourceNotFoundException")
+"""Parts of the error codes of missing resources; SQS puts the name of its API before its codes."""
 
 
 def config(attempts: int = ATTEMPTS) -> Config:
-    """The limits above; checksums only where a call requires one, because every mail carries its own SHA-256."""
+    """The limits of a client. Checksums are used only if a call requires one: each mail has its own SHA-256."""
     return Config(
         connect_timeout=CONNECT_SECONDS,
         read_timeout=READ_SECONDS,
@@ -55,33 +66,33 @@ def config(attempts: int = ATTEMPTS) -> Config:
         max_pool_connections=POOL_CONNECTIONS,
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
-        # A signed payload is hashed once more before it is sent; TLS and the mail's digest guard it.
+        # Signing a payload would hash it once more. TLS and the mail's digest protect it.
         s3={"payload_signing_enabled": False},
         tcp_keepalive=True,
     )
 
 
 def s3(region: str, attempts: int = ATTEMPTS) -> "S3Client":
-    """A client of S3, with the limits."""
+    """A client of S3 with the limits of ``config``."""
     return boto3.client("s3", region_name=region, config=config(attempts))
 
 
 def sqs(region: str, attempts: int = ATTEMPTS) -> "SQSClient":
-    """A client of SQS, with the limits."""
+    """A client of SQS with the limits of ``config``."""
     return boto3.client("sqs", region_name=region, config=config(attempts))
 
 
 def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
-    """A client of STS, with the limits."""
+    """A client of STS with the limits of ``config``."""
     return boto3.client("sts", region_name=region, config=config(attempts))
 
 
 @dataclass(frozen=True)
 class HubAccess:
-    """Who uses the hub of a federation, and where the hub is: what error messages say of every call to it."""
+    """Who uses the hub of a federation, and where the hub is: what error messages say about every call to it."""
 
     who: str
-    """A role's name, or "the operator"."""
+    """The name of a role, or "the operator"."""
     federation: str
     account: str
     """The AWS account of the hub."""
@@ -89,51 +100,71 @@ class HubAccess:
     """The Region of the hub."""
 
     def translate_errors(self, doing: str) -> AbstractContextManager[None]:
-        """As ``aws.translate_errors``, for something that the stack of the federation's hub creates."""
+        """As ``aws.translate_errors``, for a resource that the stack of the federation's hub creates."""
         stack = names.stack(self.federation, "hub")
         return translate_errors(self.who, doing, f"stack {stack} is deployed in {self.region}")
 
 
 @contextmanager
-def translate_errors(who: str, doing: str, missing: str) -> Iterator[None]:
-    """Turn AWS's errors inside the block into ours.
+def translate_errors(who: str, doing: str, check: str) -> Iterator[None]:
+    """Turn AWS's errors inside the block into fedsilo's.
 
-    ``who`` acts, ``doing`` says what is asked of which resource, ``missing`` what to do if the resource is not there.
-    Raises ``AccessError`` where AWS denies it or the credentials are not valid, ``HubError`` for everything else.
+    Args:
+        who: Who makes the calls, such as a role.
+        doing: What the calls are for, as a verb with its object: "read <bucket>/<key>".
+        check: What to check if AWS denies the call or the resource does not exist, after "check that".
+
+    Raises:
+        AccessError: AWS denies the call, or there are no valid credentials.
+        HubError: Any other error of AWS, or no answer.
     """
     try:
         yield
-    except NoCredentialsError as error:
-        raise AccessError(
-            f"{who} found no AWS credentials to {doing}; set AWS_PROFILE, or give the pod its role"
-        ) from error
-    except (
-        CredentialRetrievalError, PartialCredentialsError, ProfileNotFound, SSOError, TokenRetrievalError,
-    ) as error:  # fmt: skip
-        raise AccessError(f"{who} has no valid AWS credentials to {doing}: {error}; renew them") from error
-    except NoRegionError as error:
-        raise AccessError(f"{who} has no AWS Region to {doing}; set AWS_REGION") from error
-    except (ClientError, S3UploadFailedError) as error:
-        # boto3's upload of a file hides AWS's answer one step down.
-        answer = error if isinstance(error, ClientError) else error.__context__
-        response: Any = answer.response if isinstance(answer, ClientError) else {}
-        code = str(response.get("Error", {}).get("Code", "unknown"))
-        status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-        if code in DENIED:
-            raise AccessError(
-                f"access denied: {who} may not {doing}; check the role's policy and that {missing}"
-            ) from error
-        if code in _STALE:
-            raise AccessError(f"{who}: AWS does not accept the credentials ({code}) to {doing}; renew them") from error
-        if (
-            "NoSuchBucket" in code
-            or "NonExistentQueue" in code
-            or "QueueDoesNotExist" in code
-            or status == 404
-            or code == "ResourceNotFoundException"
+    except (BotoCoreError, Boto3Error, ClientError) as error:
+        answer = _answer(error)
+        if answer is None:
+            raise _without_answer(error, who, doing) from error
+        raise _error_of_answer(answer, who, doing, check) from error
+
+
+def _answer(error: Exception) -> dict[str, Any] | None:
+    """The answer of AWS that caused the error; None if there was no answer."""
+    # boto3's upload of a file raises an error of its own, whose context is the answer.
+    cause = error.__context__ if isinstance(error, S3UploadFailedError) else error
+    return dict(cause.response) if isinstance(cause, ClientError) else None
+
+
+def _without_answer(error: Exception, who: str, doing: str) -> FedsiloError:
+    match error:
+        case NoCredentialsError():
+            return AccessError(
+                f"{who} found no AWS credentials to {doing}; set AWS_PROFILE, start a local federation with "
+                "`fedsilo up`, or give the pod its role"
+            )
+        case (
+            CredentialRetrievalError()
+            | PartialCredentialsError()
+            | ProfileNotFound()
+            | SSOError()
+            | TokenRetrievalError()
         ):
-            raise HubError(f"not found: {doing} by {who}; check that {missing}") from error
-        tries = response.get("ResponseMetadata", {}).get("RetryAttempts", 0) + 1
-        raise HubError(f"AWS answered {code} ({status}) to {doing} by {who}, tries: {tries}") from error
-    except (BotoCoreError, Boto3Error) as error:
-        raise HubError(f"AWS could not be reached for {doing} by {who}: {error}") from error
+            return AccessError(f"{who} has no valid AWS credentials to {doing}: {error}; renew them")
+        case NoRegionError():
+            return AccessError(f"{who} has no AWS Region to {doing}; set AWS_REGION")
+        case ConnectionError() | HTTPClientError():
+            return HubError(f"AWS could not be reached: {who} could not {doing}: {error}")
+        case _:
+            return HubError(f"{who} could not {doing}: {error}")
+
+
+def _error_of_answer(answer: dict[str, Any], who: str, doing: str, check: str) -> FedsiloError:
+    code = str(answer.get("Error", {}).get("Code", "unknown"))
+    metadata = answer.get("ResponseMetadata", {})
+    status, tries = metadata.get("HTTPStatusCode", 0), metadata.get("RetryAttempts", 0) + 1
+    if code in DENIED:
+        return AccessError(f"access denied: {who} may not {doing}; check the role's policy and that {check}")
+    if code in _BAD_CREDENTIALS:
+        return AccessError(f"{who}: AWS does not accept the credentials ({code}) to {doing}; renew them")
+    if status == 404 or any(each in code for each in _NOT_FOUND):
+        return HubError(f"not found: {who} could not {doing}; check that {check}")
+    return HubError(f"AWS answered {code} ({status}): {who} could not {doing}; tries: {tries}")

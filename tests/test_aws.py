@@ -32,12 +32,13 @@ def test_a_missing_queue_is_named_with_the_stack_that_makes_it(hub: Hub) -> None
     mailbox = hub.mailbox("cleveland")
     sqs.delete_queue(QueueUrl=sqs.get_queue_url(QueueName=name)["QueueUrl"])
     role = f"{hub.federation.name}-hungary-trainer"
-    words = (
-        f"^not found: find queue {name} by {role}; check that stack {hub.federation.name}-hub is deployed in us-east-1$"
-    )
+    stack = f"{hub.federation.name}-hub"
+    words = f"^not found: {role} could not find queue {name}; check that stack {stack} is deployed in us-east-1$"
     with pytest.raises(HubError, match=words):
         hub.mailbox("hungary")
-    with pytest.raises(HubError, match=f"^not found: find queue {name} by {hub.federation.name}-cleveland-trainer"):
+    with pytest.raises(
+        HubError, match=f"^not found: {hub.federation.name}-cleveland-trainer could not find queue {name}; "
+    ):
         mailbox.send("hungary", "update", 0, {}, {})
 
 
@@ -45,12 +46,16 @@ def test_a_missing_bucket_is_named_with_the_stack_that_makes_it(hub: Hub) -> Non
     mailbox = hub.mailbox("cleveland")
     aws.s3("us-east-1").delete_bucket(Bucket=hub.bucket)
     stack = f"check that stack {hub.federation.name}-hub is deployed in us-east-1$"
-    with pytest.raises(HubError, match=f"^not found: list {hub.bucket}/runs/.*{stack}"):
+    with pytest.raises(HubError, match=f"^not found: .*-aggregator-trainer could not list {hub.bucket}/runs/.*{stack}"):
         hub.mailbox(AGGREGATOR)
     for groups in ({}, LARGE):
-        with pytest.raises(HubError, match=f"^not found: write {hub.bucket}/runs/.*-update.safetensors by .*{stack}"):
+        with pytest.raises(
+            HubError, match=f"^not found: .* could not write {hub.bucket}/runs/.*-update.safetensors; {stack}"
+        ):
             mailbox.send(AGGREGATOR, "update", 0, {}, groups)
-    with pytest.raises(HubError, match=f"^not found: write {hub.bucket}/.*/cleveland/model.safetensors by .*{stack}"):
+    with pytest.raises(
+        HubError, match=f"^not found: .* could not write {hub.bucket}/.*/cleveland/model.safetensors; {stack}"
+    ):
         mailbox.publish_model(LARGE["model"])
 
 
@@ -92,7 +97,7 @@ def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeyp
         client = boto3.client("s3", config=aws.config(2))
         proxy.fail_next(s3=10**6)
         with (
-            pytest.raises(HubError, match=r"^AWS answered (500|503) \((500|503)\) to list it by me, tries: 2$"),
+            pytest.raises(HubError, match=r"^AWS answered (500|503) \((500|503)\): me could not list it; tries: 2$"),
             aws.translate_errors("me", "list it", "it is there"),
         ):
             client.list_objects_v2(Bucket=hub.bucket)
@@ -102,10 +107,19 @@ def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeyp
 def test_nobody_at_the_endpoint_is_an_error_that_says_so() -> None:
     client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", config=aws.config(1))
     with (
-        pytest.raises(HubError, match=r"^AWS could not be reached for read x by me: .*127\.0\.0\.1:9"),
+        pytest.raises(HubError, match=r"^AWS could not be reached: me could not read x: .*127\.0\.0\.1:9"),
         aws.translate_errors("me", "read x", "it is there"),
     ):
         client.list_objects_v2(Bucket="bucket")
+
+
+def test_a_call_that_is_never_made_is_no_outage() -> None:
+    client = boto3.client("s3", region_name="us-east-1", config=aws.config(1))
+    with (
+        pytest.raises(HubError, match=r"^me could not read x: Parameter validation failed"),
+        aws.translate_errors("me", "read x", "it is there"),
+    ):
+        client.list_objects_v2(Bucket="not a bucket")
 
 
 def test_every_client_has_the_limits(endpoint: str) -> None:
@@ -153,7 +167,10 @@ def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     with (
-        pytest.raises(AccessError, match=r"^me found no AWS credentials to list it; set AWS_PROFILE, or give the pod"),
+        pytest.raises(
+            AccessError,
+            match=r"^me found no AWS credentials to list it; set AWS_PROFILE, .* `fedsilo up`, or give the pod",
+        ),
         aws.translate_errors("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("s3", config=aws.config(1)).list_buckets()
@@ -166,7 +183,7 @@ def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
         boto3.session.Session().client("sqs")
 
 
-def test_a_defect_is_not_explained_away() -> None:
+def test_a_defect_is_not_translated() -> None:
     with pytest.raises(ZeroDivisionError), aws.translate_errors("me", "divide", "it is there"):
         _ = 1 / 0
 

@@ -33,7 +33,7 @@ def fetch(bucket: MailBucket, settings: Settings, run_id: str, sha256: str | Non
     except AccessError as error:  # a silo's trainer may not list run.json, so a missing one is denied too
         raise AccessError(f"{error}, and that {started}") from error
     if found is None:
-        raise HubError(f"not found: read {bucket.name}/{key} by {settings.role}; check that {started}")
+        raise HubError(f"not found: {settings.role} could not read {bucket.name}/{key}; check that {started}")
     run = _parse(run_id, found.body, sha256)
     if (run.id, run.federation) != (run_id, settings.federation):
         raise SpecError(f"run.json of {run_id} is of run {run.id} in federation {run.federation}")

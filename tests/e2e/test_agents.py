@@ -351,7 +351,8 @@ def test_trainer_that_keeps_failing_says_why_and_has_not_failed_before_it_is_giv
 
     agents.until(over, "the agent to give up")
     agents.sqs.create_queue(QueueName=names.data_queue(agents.federation.name, SILOS[0]), Attributes=attributes)
-    why = f"; the trainer reported: not found: find queue {names.data_queue(agents.federation.name, SILOS[0])}"
+    role, queue = (name(agents.federation.name, SILOS[0]) for name in (names.trainer_role, names.data_queue))
+    why = f"; the trainer reported: not found: {role} could not find queue {queue}"
     assert [state for state, finished in said if finished] == ["FAILED"]
     assert said["FAILED", True].startswith(f"the trainer ended with exit code 1 on try 4{why}")
     assert f"it will be started again{why}" in said["PENDING", False]

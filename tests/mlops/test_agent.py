@@ -56,7 +56,7 @@ def test_what_is_no_key_is_refused_and_not_shown(name: str, value: str) -> None:
 @pytest.mark.usefixtures("endpoint")
 def test_missing_secret_is_named() -> None:
     with pytest.raises(
-        HubError, match="not found: read the secret nowhere by heart-cleveland-agent; check that it is in"
+        HubError, match="not found: heart-cleveland-agent could not read the secret nowhere; check that it is in"
     ):
         agent.read_key(settings("nowhere"))
 

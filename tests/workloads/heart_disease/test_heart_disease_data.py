@@ -188,9 +188,9 @@ def test_data_in_the_silos_bucket_equal_the_packaged_data(bucket: str, prefix: s
 
 
 def test_a_missing_object_or_bucket_is_named(bucket: str) -> None:
-    with pytest.raises(HubError, match=r"not found: read s3://oslo-data/none/heart_disease.csv by silo oslo"):
+    with pytest.raises(HubError, match=r"not found: silo oslo could not read s3://oslo-data/none/heart_disease.csv"):
         data.load("oslo", "s3://oslo-data/none")
-    with pytest.raises(HubError, match=r"not found: read s3://bergen-data/heart_disease.csv by silo oslo"):
+    with pytest.raises(HubError, match=r"not found: silo oslo could not read s3://bergen-data/heart_disease.csv"):
         data.load("oslo", "s3://bergen-data")
     with pytest.raises(SpecError, match="neither `packaged` nor s3://bucket/prefix"):
         data.load("oslo", "s4://bergen-data")
