@@ -1,5 +1,5 @@
-"""A trainer's process: the rounds of FedML's aggregator and silos, over mail.
+"""The trainer's process: one party's part in a run. FedML learns, and the parties' messages are mail.
 
-Read ``trainer.py`` first for the process, then ``server.py`` (the aggregator) and ``client.py`` (a silo).
-Everything here may import FedML and torch, and nothing outside this room needs them at run time.
+Read ``trainer.py`` first, then ``rounds.py`` for the aggregator and ``client.py`` for a silo. ``comm.py`` joins FedML
+to the mail. Only this room, the workloads and ``mlops`` import FedML and torch.
 """

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
-from fedsilo.training.validation import Tensors, check_parameters
+from fedsilo.messaging.codec import Tensors
+from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Aggregator
 
 from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator

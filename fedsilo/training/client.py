@@ -1,6 +1,6 @@
-"""A silo's side of the rounds: FedML's client manager, over mail.
+"""A silo's end of FedML: its client manager, which trains when a round opens.
 
-A silo that was started again asks nobody: the newest broadcast in the bucket tells which round is open.
+A silo that was started again needs no answer from the aggregator: the newest broadcast in the bucket is the open round.
 """
 
 import logging
@@ -13,7 +13,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS
-from fedsilo.states import PartyState
+from fedsilo.states import PartyState, Span
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Sums, Trainer
@@ -28,16 +28,16 @@ HEARTBEAT_SECONDS = 60.0
 """How often a waiting silo tells the aggregator that it is there. The answer replaces a notice that was lost."""
 
 PATIENCE_DEADLINES = 3
-"""For how many deadlines of a round a silo waits for word from the aggregator, if that is longer than the join time."""
+"""A silo gives up when it has heard nothing from the aggregator for this many deadlines, or for the join time."""
 
 log = logging.getLogger(__name__)
 
 
 class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
-    """Trains when a round opens.
+    """Trains when a round opens. ``run`` returns once the silo has evaluated the final model.
 
-    ``run`` raises ``RefusedError`` if the aggregator ends the silo's part, ``RunError`` if the aggregator is not heard
-    from any more, and ``MailError`` if it sends something that is not the model.
+    ``run`` raises ``RefusedError`` if the aggregator ended the silo's part, ``RunError`` if the run has failed or the
+    aggregator is silent, and ``MailError`` if the aggregator sends something that is not the model.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
     ) -> None:
         self._data, self._comm, self._run, self._ledger = data, comm, run, ledger
         super().__init__(args, adapter, rank=args.rank, size=len(run.silos), backend="MAIL")
-        self.round_idx = -1  # the last round that was answered
+        self.round_idx = -1  # the last round that the silo has worked on
         self._statistics = self._trainer.statistics(data.train)
         self._evaluation: Sums = {}
         self._heard = time.monotonic()
@@ -68,7 +68,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         super().send_message(message)
 
     def handle_message_connection_ready(self, msg_params: Message) -> None:
-        """Report ONLINE, and go on with the open round if there is one."""
+        """Report ONLINE, and continue with the open round if there is one."""
         self.send_client_status(0)
         self._ledger.status(state=PartyState.WAITING)
         newest = self._comm.mailbox.newest_broadcast()
@@ -86,16 +86,16 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         check_parameters(model, self._trainer.get_model_params(), "the global model")
         self.round_idx = round_idx
         adapter = self.trainer_dist_adapter
-        adapter.update_dataset(self.rank - 1)
+        adapter.update_dataset()
         adapter.update_model(model)
-        with self._ledger.span("evaluate", round_idx):
+        with self._ledger.span(Span.EVALUATE, round_idx):
             self._evaluation = self._trainer.test(self._data.test, adapter.device, self.args)
         if round_idx == self.num_rounds:
             self.send_client_status(0, self.RUN_FINISHED_STATUS_FLAG)
             self.finish()
             return
         self._ledger.status(state=PartyState.TRAINING, round=round_idx)
-        with self._ledger.span("train", round_idx):
+        with self._ledger.span(Span.TRAIN, round_idx):
             weights, samples = adapter.train(round_idx)
         if round_idx == self.num_rounds - 1:
             self._comm.mailbox.publish_model(weights)
@@ -125,8 +125,6 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         """The aggregator ended this silo's part, or the run."""
         reason = str(msg_params.get(REASON))
         raise RefusedError(reason) if msg_params.get(REFUSED) else RunError(reason)
-
-    # --- beyond them
 
     def _handle_tick(self, message: Message) -> None:
         patience = max(self._run.join_seconds, PATIENCE_DEADLINES * self._run.deadline_seconds)

@@ -1,8 +1,7 @@
-"""FedML's communication manager over mail.
+"""FedML's communication manager over mail, and what both of FedML's managers need to use it.
 
-It turns FedML's messages into mail and back, and hands every message to the manager in one thread. FedML 0.9.6 has
-no way to name a backend of one's own (its hook for that can only be called too late), so fedsilo's managers set this
-one in ``_init_manager``.
+It turns FedML's messages into mail and back, and hands every message to the manager in one thread. FedML 0.9.6 fails
+to make a manager with a backend that it does not know, so ``MailManagerMixin`` replaces ``_init_manager``.
 """
 
 import logging
@@ -14,12 +13,13 @@ from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.codec import Tensors
+from fedsilo.messaging.codec import Mail, Tensors
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, REFUSED, ROUND, SUMS, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.queue_settings import LONG_POLL_SECONDS
+from fedsilo.states import Span
 
 from fedml.core.distributed.communication.base_com_manager import BaseCommunicationManager
 from fedml.core.distributed.communication.message import Message
@@ -32,26 +32,27 @@ FEDML_TYPES = {
     MailKind.UPDATE: MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER,
     MailKind.STATUS: MyMessage.MSG_TYPE_C2S_CLIENT_STATUS,
 }
-"""FedML's message types of the kinds of mail."""
+"""FedML's message type of each kind of mail."""
 
 TICK = "tick"
-"""A local message: time has passed; the manager looks at its deadlines."""
+"""A local message: time has passed, and the manager checks its deadlines."""
 
 BAD_MAIL = "bad-mail"
-"""A local message: a mail of the message's sender could not be opened, for its ``REASON``."""
+"""A local message: a mail could not be opened. It has the mail's sender, and says why in ``REASON``."""
 
-_ADDRESSING = ("msg_type", "sender", "receiver", ROUND)
-"""Message parameters that the mail's address and header say."""
+_ADDRESSING = (Message.MSG_ARG_KEY_TYPE, Message.MSG_ARG_KEY_SENDER, Message.MSG_ARG_KEY_RECEIVER, ROUND)
+"""Message parameters that are in a mail's address and header, and so not among its fields."""
 
 log = logging.getLogger(__name__)
 
 
 class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
-    """One party's end. ``wake_at`` (on ``time.monotonic``'s clock) is when the manager wants its next tick."""
+    """One party's end of the messages of a run."""
 
     def __init__(self, mailbox: Mailbox, run: Run, ledger: Ledger) -> None:
         self.mailbox = mailbox
         self.wake_at = 0.0
+        """When the manager wants its next tick, on ``time.monotonic``'s clock."""
         self._ledger = ledger
         self._run = run
         self._rank = run.rank(mailbox.settings.party)
@@ -63,7 +64,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     # --- FedML's interface
 
     def send_message(self, message: Message) -> None:
-        """Mail one message. Its parameters are JSON values, but for the model and the sums."""
+        """Mail one message. Its parameters are JSON values, except for the model and the sums, which are tensors."""
         params = dict(message.get_params())
         kind = next(kind for kind, number in FEDML_TYPES.items() if number == message.get_type())
         model = params.pop(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, None)
@@ -71,7 +72,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         if model is not None:
             groups[MODEL] = model
         fields = {name: value for name, value in params.items() if name not in _ADDRESSING}
-        with self._ledger.span("mail", params[ROUND]):
+        with self._ledger.span(Span.MAIL, params[ROUND]):
             self.mailbox.send(self._run.parties[message.get_receiver_id()], kind, params[ROUND], fields, groups)
 
     def add_observer(self, observer: Observer) -> None:
@@ -83,11 +84,11 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         self._observers.remove(observer)
 
     def handle_receive_message(self) -> None:
-        """Wait for mail and dispatch it, until ``stop_receive_message``; a party that waits uses no CPU."""
+        """Wait for mail and dispatch it, until ``stop_receive_message``. A party that waits uses no CPU."""
         self._receiving = True
         self._dispatch(self._local(MyMessage.MSG_TYPE_CONNECTION_IS_READY))
         while self._receiving:
-            with self._ledger.span("wait", lambda: self._round):
+            with self._ledger.span(Span.WAIT, lambda: self._round):
                 wait = min(LONG_POLL_SECONDS, self.wake_at - time.monotonic())
                 notices = self.mailbox.receive(max(0.0, wait))
             for notice in self._worth_opening(notices):
@@ -99,11 +100,11 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         """End ``handle_receive_message`` after the message that is being handled."""
         self._receiving = False
 
-    # --- beyond it
+    # --- for fedsilo's managers
 
     def broadcast(self, silos: Iterable[str], round_idx: int, model: Tensors) -> Notice:
-        """Mail the global model that opens ``round_idx`` to ``silos``, as one object."""
-        with self._ledger.span("mail", round_idx):
+        """Mail the global model that opens a round to silos, as one object."""
+        with self._ledger.span(Span.MAIL, round_idx):
             return self.mailbox.broadcast(silos, MailKind.SYNC, round_idx, {}, {MODEL: model})
 
     def send_finish(self, silo: str, round_idx: int, reason: str, *, refused: bool) -> None:
@@ -114,12 +115,15 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         self.send_message(message)
 
     def deliver(self, notice: Notice) -> None:
-        """Open a mail and dispatch it; one that is none is dispatched as ``BAD_MAIL``."""
+        """Open a mail and dispatch it. A mail that is not valid is dispatched as ``BAD_MAIL``.
+
+        Mail is ignored if its sender is not in the run, or if both ends are silos.
+        """
         sender = notice.address.sender
         if sender not in self._run.parties or (self._rank == 0) == (sender == AGGREGATOR):
-            return  # of no party to this run, or of a silo to a silo: nobody's business here
+            return
         try:
-            with self._ledger.span("mail", lambda: self._round):
+            with self._ledger.span(Span.MAIL, lambda: self._round):
                 mail = self.mailbox.open(notice)
             if mail.kind not in FEDML_TYPES or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
                 raise MailError(f"{notice.key} by {sender} is of unknown type {mail.kind!r:.40}")
@@ -133,18 +137,23 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             self._round = mail.round_idx
             if notice.address.receiver == EVERYONE:
                 self._newest_broadcast = mail.round_idx
-            message = Message(FEDML_TYPES[MailKind(mail.kind)], self._run.rank(sender), self._rank)
-            for name, value in mail.fields.items():
-                if name not in message.get_params():
-                    message.add_params(name, value)
-            message.add_params(ROUND, mail.round_idx)
-            message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, mail.groups.get(MODEL))
-            for name in SUMS:
-                message.add_params(name, mail.groups.get(name))
+            message = self._message(mail)
         self._dispatch(message)
 
+    def _message(self, mail: Mail) -> Message:
+        """FedML's message of a mail. A field can't replace what the mail's address and header say."""
+        message = Message(FEDML_TYPES[MailKind(mail.kind)], self._run.rank(mail.sender), self._rank)
+        for name, value in mail.fields.items():
+            if name not in message.get_params():
+                message.add_params(name, value)
+        message.add_params(ROUND, mail.round_idx)
+        message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, mail.groups.get(MODEL))
+        for name in SUMS:
+            message.add_params(name, mail.groups.get(name))
+        return message
+
     def _worth_opening(self, notices: list[Notice]) -> list[Notice]:
-        """Without global models of rounds that are closed, or that this party has seen."""
+        """Leave out the broadcasts of closed rounds, and those that this party has seen."""
         rounds = [notice.address.seq for notice in notices if notice.address.receiver == EVERYONE]
         newest = max(rounds, default=-1)
         return [
@@ -162,7 +171,10 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
 
 
 class MailManagerMixin:
-    """Comes before FedML's manager among the bases of a class that has ``_comm`` before its ``__init__`` is called."""
+    """Makes one of FedML's managers speak over mail.
+
+    It is the first base of a class, which sets ``_comm`` before it calls FedML's ``__init__``.
+    """
 
     _comm: MailCommManager
     com_manager: MailCommManager
@@ -183,7 +195,7 @@ class MailManagerMixin:
         self.com_manager.stop_receive_message()
 
     def _handle_tick(self, message: Message) -> None:
-        """Time has passed: look at deadlines."""
+        """Time has passed: check the deadlines."""
         raise NotImplementedError
 
     def _handle_bad_mail(self, message: Message) -> None:

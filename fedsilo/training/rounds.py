@@ -11,6 +11,7 @@ from typing import NoReturn
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
+from fedsilo.messaging.codec import Tensors
 from fedsilo.messaging.messages import MODEL, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
@@ -19,7 +20,7 @@ from fedsilo.training.comm import MailCommManager
 from fedsilo.training.evaluation import apply_statistics, find_incompatible, record_evaluation
 from fedsilo.training.roster import Roster, Silo, names_of
 from fedsilo.training.tracking import Tracker
-from fedsilo.training.validation import Tensors, check_parameters
+from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Sums
 
 POLL_SECONDS = 5.0

@@ -1,4 +1,4 @@
-"""Take part in a run: make the workload's model and data, FedML's manager for the party's role, and run it."""
+"""A party's part in a run: it makes the workload's model and data and FedML's manager, and runs the manager."""
 
 import json
 import random
@@ -26,36 +26,42 @@ from fedsilo.workload.base import Trainer, refuse_unsupported, state
 from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
 
 SUMS_BYTES = 8 * 2**20
-"""What a mail may hold beside the model: header, statistics, evaluation."""
+"""The most bytes that a mail may hold besides the model: its header, statistics and evaluation."""
 
 
 def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
-    """Return when the party's part is done. Raises ``FedsiloError`` with the reason where it can't be done."""
+    """Do the party's part in the run, and return when it is done.
+
+    Raises:
+        FedsiloError: The part can't be done, for the reason in the message.
+    """
     args = arguments(settings, run)
     random.seed(run.seed)
     np.random.seed(run.seed)
     torch.manual_seed(run.seed)
-    learns = registry.load(run.workload)
-    model = learns.model(args)
+    workload = registry.load(run.workload)
+    model = workload.model(args)
     size = sum(tensor.nbytes for tensor in state(model).values())
     with closing(Mailbox(settings, run.id, limit=size + SUMS_BYTES)) as mailbox:
         comm = MailCommManager(mailbox, run, ledger)
         if settings.party == names.AGGREGATOR:
-            holdout = learns.load_aggregator(args)
-            aggregator = StreamingAggregator(args, args.device, learns.aggregator(model, args), len(run.silos), holdout)
+            holdout = workload.load_aggregator(args)
+            aggregator = StreamingAggregator(
+                args, args.device, workload.aggregator(model, args), len(run.silos), holdout
+            )
             with Tracker(settings, run.id, ledger, parameters(args, None)) as tracker:
                 rounds = Rounds(run, aggregator, comm, ledger, tracker)
                 AggregatorManager(args, aggregator, comm, run, rounds).run()
         else:
-            data = learns.load_silo(args)
-            adapter = _adapter(args, learns.trainer(model, args), model, data)
+            data = workload.load_silo(args)
+            adapter = _adapter(args, workload.trainer(model, args), model, data)
             with Tracker(settings, run.id, ledger, parameters(args, data.num_train)) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger).run()
 
 
 def _adapter(args: Namespace, trainer: Trainer, model: torch.nn.Module, data: registry.SiloData) -> TrainerDistAdapter:
-    """What FedML's manager trains with: it knows a silo's data by the silo's index."""
-    index, samples = args.rank - 1, data.num_train
+    """What FedML's client manager trains with."""
+    index, samples = args.rank - 1, data.num_train  # FedML counts silos from 0
     train, test = {index: data.train}, {index: data.test}
     return TrainerDistAdapter(args, args.device, args.rank, model, samples, {index: samples}, train, test, trainer)
 
@@ -63,7 +69,8 @@ def _adapter(args: Namespace, trainer: Trainer, model: torch.nn.Module, data: re
 def arguments(settings: Settings, run: Run) -> Namespace:
     """FedML's arguments: the workload's configuration, then the run's hyperparameters, then what the run fixes.
 
-    Raises ``SpecError`` for a setting that FedML 0.9.6 does not honour.
+    Raises:
+        SpecError: A setting asks for something that FedML 0.9.6 does not do.
     """
     merged: dict[str, Any] = {}
     for section in registry.configuration(run.workload).values():

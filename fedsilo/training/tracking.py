@@ -1,8 +1,8 @@
 """The record in SageMaker Experiments: one experiment per federation and party, one run per run id.
 
-The SDK works in a thread of its own and is imported there: its import costs a second and its calls go over the
-network, and learning waits for neither. A call that fails is retried by the client, then logged and counted; it never
-stops training. What was recorded is in the ledger too.
+A thread imports the SDK and makes its calls. The import takes a second and the calls use the network, and learning
+waits for neither. The client retries a call that fails; then the failure is logged and counted, and training
+continues. Everything that is recorded here is in the ledger too.
 """
 
 import logging
@@ -20,16 +20,16 @@ from fedsilo import aws, names
 from fedsilo.config.environment import Settings
 
 CLOSE_SECONDS = 30.0
-"""How long the end of a run may wait for SageMaker to take what is left."""
+"""How long the end of a part may wait until SageMaker has taken the last metrics."""
 
 RETRY_SECONDS = 15.0
-"""How long after a failure the run is opened again; until then metrics are kept in memory."""
+"""How long after a failure the run is opened again. Until then, metrics stay in memory."""
 
 ATTEMPTS = 3
-"""Tries of one call, fewer than mail's: what is lost here is in the ledger too."""
+"""Tries of one call. Mail has more, because what is lost here is in the ledger."""
 
 SDK_CONFIG = {"SchemaVersion": "1.0", "SageMaker": {"PythonSDK": {"Modules": {"TelemetryOptOut": True}}}}
-"""Without this the SDK reports account, version and call to a bucket of AWS's."""
+"""Stops the SDK from reporting account, version and call to AWS."""
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +37,12 @@ Metric = tuple[str, float, int, float]
 
 
 def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | float | str]:
-    """The parameters of a party's run by the names that they have in SageMaker; those the workload has."""
+    """The parameters of a party's run, by their names in SageMaker.
+
+    Args:
+        args: FedML's arguments. A hyperparameter that the workload does not have is left out.
+        train_data_size: The number of training samples; None at the aggregator.
+    """
     known = {
         "train data size": train_data_size,
         "device": str(args.device),
@@ -63,14 +68,20 @@ class MetricSink(Protocol):
 
 
 class Tracker:
-    """Records parameters and metrics of one party's part in one run, as a context manager.
-
-    ``run`` is the run's id; ``experiment`` is the name to look under.
-    """
+    """Records parameters and metrics of one party's part in one run, as a context manager."""
 
     def __init__(self, settings: Settings, run: str, sink: MetricSink, parameters: dict[str, Any]) -> None:
+        """Start the thread that records.
+
+        Args:
+            settings: Which party this is.
+            run: The run's id, which names the run in SageMaker too.
+            sink: Takes everything that is recorded.
+            parameters: The parameters of the party's run, by their names in SageMaker.
+        """
         rank = 0 if settings.party == names.AGGREGATOR else settings.rank
         self.experiment = names.experiment(settings.federation, rank)
+        """The experiment's name in SageMaker."""
         self._run_name = run
         self._sink = sink
         self._parameters = parameters
@@ -101,7 +112,7 @@ class Tracker:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Let SageMaker take what is left, for at most ``CLOSE_SECONDS``."""
+        """Wait until SageMaker has taken the last metrics, at most ``CLOSE_SECONDS``."""
         self._closing.set()
         self._metrics.put(None)
         self._thread.join(CLOSE_SECONDS)
@@ -144,5 +155,5 @@ class Tracker:
 
     def _fail(self, what: str) -> None:
         self._failures += 1
-        log.warning("tracking failed, the run goes on: %s", what)
+        log.warning("tracking failed, the run continues: %s", what)
         self._sink.status(tracking_failures=self._failures)

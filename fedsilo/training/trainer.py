@@ -1,12 +1,13 @@
-"""One party's part in one run, from start to end: what a Job, or a local process, runs.
+"""The trainer: one party's part in one run, from start to end. A Job or a local process runs it.
 
-It takes who it is from the environment (``Settings``) and the run from ``run.json`` in the mail bucket. When its
-part does not end well, one line says why not, in the log and in its status; where it may be
-started again, that status is no final one, and whoever starts trainers says so when it gives up.
+The environment says which party this is (``Settings``), and ``run.json`` in the mail bucket says what the run is. If
+the part does not end well, one line in the log and in the party's status says why. If another try may help, the
+status is not a terminal one; the agent, which starts trainers, writes the terminal one when it gives up.
 """
 
 import logging
 import signal
+from dataclasses import dataclass
 
 from fedsilo import logs, redaction, signals
 from fedsilo.config.environment import Settings
@@ -14,15 +15,27 @@ from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
 from fedsilo.ledger.writer import Ledger
-from fedsilo.states import PartyState, TrainerExit
+from fedsilo.states import PartyState, Span, TrainerExit
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Ending:
+    """How a party's part has ended."""
+
+    state: PartyState
+    code: TrainerExit
+    reason: str = ""
+
+
 def main(run_id: str) -> int:
-    """Take part in the run. Returns the exit code (``launcher.DONE``, ``AGAIN`` or ``OVER``)."""
+    """Take part in the run.
+
+    Returns:
+        The exit code, one of ``TrainerExit``.
+    """
     ledger: Ledger | None = None
-    reason = ""
     try:
         logs.set_up()
         settings = Settings.from_environment()
@@ -30,34 +43,34 @@ def main(run_id: str) -> int:
         ledger = Ledger(settings, run)
         stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
         signals.raise_once(stopped, signal.SIGTERM)
-        with ledger.span("start", 0):
-            from fedsilo.training import session  # FedML and torch: seconds, and no reader of run.json needs them
+        with ledger.span(Span.START, 0):
+            from fedsilo.training import session  # FedML and torch take seconds, and the checks above need neither
         log.info("%s takes part in run %s", settings.party, run.id)
         session.take_part(settings, run, ledger)
-        state, code = PartyState.FINISHED, TrainerExit.DONE
-    except StoppedError as error:
-        log.error("%s", error)
-        state, reason, code = PartyState.STOPPED, str(error), TrainerExit.RETRY
-    except HubError as error:
-        log.error("%s", error)
-        state, reason, code = PartyState.RESTARTING, str(error), TrainerExit.RETRY
-    except FedsiloError as error:
-        log.error("%s", error)
-        state, reason, code = (
-            PartyState.REFUSED if isinstance(error, RefusedError) else PartyState.FAILED,
-            str(error),
-            TrainerExit.FATAL,
-        )
-    except Exception as error:
-        log.exception("a defect of fedsilo or of the workload")
-        state, reason, code = (
-            PartyState.RESTARTING,
-            redaction.line(f"defect: {type(error).__name__}: {error}"),
-            TrainerExit.RETRY,
-        )
+        ending = Ending(PartyState.FINISHED, TrainerExit.DONE)
+    except (Exception, StoppedError) as error:
+        ending = _ending(error)
     signals.ignore(signal.SIGTERM)  # nothing may interrupt the last status
     if ledger:
-        ledger.close(state=state, reason=redaction.reason(reason))
-    if code == TrainerExit.DONE:
+        ledger.close(state=ending.state, reason=redaction.reason(ending.reason))
+    if ending.code == TrainerExit.DONE:
         log.info("%s is done", settings.party)
-    return code
+    return ending.code
+
+
+def _ending(error: BaseException) -> Ending:
+    """Log an error, and decide whether another try may help."""
+    if not isinstance(error, FedsiloError | StoppedError):
+        log.exception("a defect of fedsilo or of the workload")
+        reason = redaction.line(f"defect: {type(error).__name__}: {error}")
+        return Ending(PartyState.RESTARTING, TrainerExit.RETRY, reason)
+    log.error("%s", error)
+    match error:
+        case StoppedError():
+            return Ending(PartyState.STOPPED, TrainerExit.RETRY, str(error))
+        case HubError():
+            return Ending(PartyState.RESTARTING, TrainerExit.RETRY, str(error))
+        case RefusedError():
+            return Ending(PartyState.REFUSED, TrainerExit.FATAL, str(error))
+        case _:
+            return Ending(PartyState.FAILED, TrainerExit.FATAL, str(error))

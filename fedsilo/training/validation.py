@@ -1,13 +1,11 @@
 """Checks of tensors that another party sent, before they are used."""
 
 import math
-from collections.abc import Mapping
 
 import torch
 
 from fedsilo.errors import MailError
-
-Tensors = Mapping[str, torch.Tensor]
+from fedsilo.messaging.codec import Tensors
 
 
 def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:

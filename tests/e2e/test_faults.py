@@ -266,4 +266,4 @@ def test_sagemaker_down_throughout_is_counted_and_stops_nothing(make: Make, endp
     assert_same_model(federation.model(), undisturbed)
     for party in (AGGREGATOR, FIRST, SECOND):
         assert federation.status(party)["tracking_failures"] >= 1
-        assert "tracking failed, the run goes on" in (federation.folder / f"{party}.log").read_text()
+        assert "tracking failed, the run continues" in (federation.folder / f"{party}.log").read_text()

@@ -101,7 +101,7 @@ def test_sagemaker_that_fails_is_counted_and_logged_and_stops_nothing(
             tracker.log_metric("Training:Loss", 0.5, 0)
         ledger.close()
     assert ledger._status.tracking_failures >= 1
-    assert "tracking failed, the run goes on" in caplog.text
+    assert "tracking failed, the run continues" in caplog.text
     assert any('"Training:Loss"' in line for line in ledger._lines), "what was recorded is in the ledger too"
 
 
