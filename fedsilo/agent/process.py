@@ -33,7 +33,7 @@ class LocalProcess:
 
     @property
     def alive(self) -> bool:
-        """Whether the process, or anything that it has started in its session, is alive."""
+        """Whether the process is alive, or a fork of it, which holds the lock too."""
         if not (self._folder / "lock").exists():
             return False
         lock = self._lock(fcntl.LOCK_SH)
