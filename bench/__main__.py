@@ -1,7 +1,7 @@
-"""``make bench``: fedsilo beside FedML's own gRPC backend and a plain loop, in one run on one machine.
+"""``make bench``: fedsilo beside FedML's own gRPC backend and a plain loop, in one go on one machine.
 
-Prints a table and writes bench/results.json. What is compared runs in turn, several times, and the medians are taken:
-a machine's speed drifts, ratios within one run stay.
+Prints a table and writes bench/results.json. Whatever is compared runs in turn, several times, and the medians count:
+the speed of a machine drifts, but ratios within one go are stable.
 """
 
 import json
@@ -47,19 +47,19 @@ def small_model() -> Results:
 
 
 def waiting() -> Results:
-    """CPU of a silo that waits."""
+    """The CPU time of a waiting silo."""
     return federation.waiting(Task("heart_disease", HOSPITALS[:2], 1, 0, {}))
 
 
 def large_model() -> Results:
-    """25 million parameters, 2 silos: seconds per round, and what the emulator alone takes for the same bytes."""
+    """25 million parameters, 2 silos: seconds per round, and the emulator's share of them."""
     modules = ("bench.fedavg", "bench.fedml_grpc.federation", "bench.federation")
     results = side_by_side(modules, _mlp(2, PARAMETERS, rounds=12), repeats=2)
     return results | federation.bare_round(_task(2, PARAMETERS), 4 * PARAMETERS)
 
 
 def memory() -> Results:
-    """The aggregator's peak above its small-model peak, in models of 100 MB, with 2, 4 and 8 silos."""
+    """The aggregator's peak memory beyond that with a small model, in models of 100 MB, with 2, 4 and 8 silos."""
     small = _run("bench.federation", _mlp(2, SMALL, rounds=3))["aggregator_peak_bytes"]
     peaks = {n: _run("bench.federation", _mlp(n, PARAMETERS, rounds=3))["aggregator_peak_bytes"] for n in (2, 4, 8)}
     return {f"models_{n}_silos": (peak - small) / (4 * PARAMETERS) for n, peak in peaks.items()}
@@ -75,7 +75,7 @@ def demo() -> Results:
 
 
 def control_plane() -> Results:
-    """``fedsilo up``: idle agents, from ``run start`` to the first round, and ``fedsilo --help``."""
+    """``fedsilo up``: idle agents, the time from ``run start`` to the first round, and ``fedsilo --help``."""
     return control.measure()
 
 
@@ -96,7 +96,7 @@ def quality() -> Results:
 
 
 def side_by_side(modules: tuple[str, ...], arguments: list[str], repeats: int) -> Results:
-    """Each module in turn, ``repeats`` times; the medians of every number they print, and of the ratios run by run."""
+    """Run each module in turn, ``repeats`` times. Returns the medians of their numbers and of the ratios."""
     runs = [{module: _run(module, arguments) for module in modules} for _ in range(repeats)]
     results: Results = {
         module.removeprefix("bench."): {

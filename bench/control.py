@@ -1,4 +1,4 @@
-"""The control plane on the federation of ``fedsilo up``: idle agents, the way to a run's first round, and the help."""
+"""The control plane of ``fedsilo up``: idle agents, the time until a run's first round, and the help."""
 
 import json
 import shutil
@@ -17,15 +17,15 @@ from fedsilo.config.load import load_federation
 from fedsilo.local import supervisor
 
 IDLE_SECONDS = 60.0
-"""The time in which an agent says once that it is there."""
+"""How long idle agents are measured; each sends one heartbeat in this time."""
 
 RUNS = 3
 
 
 def measure() -> dict[str, float]:
-    """Medians over the agents, and over ``RUNS`` of the rest, in seconds, bytes and shares of a core.
+    """Measure in seconds, bytes and shares of a core: medians over the agents, or over ``RUNS`` repetitions.
 
-    ``first_round_seconds`` is from ``run start``, as a process that begins, to the opening of round 0.
+    ``first_round_seconds`` is the time from the start of the ``run start`` process until round 0 opens.
     """
     results = {"help_seconds": statistics.median(_seconds("--help") for _ in range(RUNS))}
     with tempfile.TemporaryDirectory(prefix="fedsilo-bench-") as folder:

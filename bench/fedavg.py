@@ -1,4 +1,4 @@
-"""FedAvg in one process with a workload's own classes: no mail, no managers. The limit of speed, and the quality.
+"""FedAvg in one process with a workload's own classes, without mail and managers: how fast and how good it can be.
 
     python -m bench.fedavg --rounds 50 --seed 3
     python -m bench.fedavg --workload mlp --silos a b --rounds 6 --set parameters=25000000 samples=16 batch_size=16
@@ -33,10 +33,11 @@ def main() -> None:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """One federation from start to end.
+    """Run one federation from start to end.
 
-    ``round_seconds`` is the median, ``round_cpu_seconds`` the mean, ``peak_bytes`` the process's largest resident set,
-    its imports included; ``metrics`` are those of the last global model.
+    Returns:
+        ``round_seconds``, the median; ``round_cpu_seconds``, the mean; ``peak_bytes``, the largest resident set of the
+        process with its imports; and the ``metrics`` of the last global model.
     """
     torch.manual_seed(task.seed)
     aggregator = task.workload.aggregator(task.workload.model(task.args(0)), task.args(0))
@@ -85,7 +86,7 @@ def evaluate(aggregator: Aggregator, members: Iterable[Silo]) -> dict[str, float
 
 
 def total(sums: list[Sums]) -> Sums:
-    """``sums`` added up."""
+    """Add up the sums of several silos."""
     return {name: torch.stack([one[name] for one in sums]).sum(0) for name in sums[0]}
 
 

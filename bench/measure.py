@@ -1,10 +1,10 @@
-"""What a process has cost so far."""
+"""What the running process has used."""
 
 import resource
 import sys
 
 
 def peak_bytes() -> int:
-    """This process's largest resident set."""
+    """The largest resident set of this process so far."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

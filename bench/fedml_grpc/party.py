@@ -2,7 +2,8 @@
 
     python -m bench.fedml_grpc.party '{"rank": 1, "task": {...}, "folder": "..."}'
 
-Reads ``folder``/peers.csv and appends to ``folder``/<rank>.jsonl: a line per round, and the server the metrics at last.
+Reads ``folder``/peers.csv. Writes ``folder``/<rank>.jsonl: a line for each round and, at the server, a last line with
+the metrics.
 """
 
 import json
@@ -73,7 +74,7 @@ def _client(task: Task, args: Namespace, record: TextIO) -> None:
 
 
 def _marked(function: Callable[..., Any], record: TextIO) -> Callable[..., Any]:
-    """``function``, with a line in ``record`` each time before it runs: it runs once a round."""
+    """``function``, which runs once a round, with a line in ``record`` before each call."""
 
     def call(*args: Any, **kwargs: Any) -> Any:
         mark = {"seconds": time.monotonic(), "cpu_seconds": time.process_time(), "peak_bytes": peak_bytes()}
