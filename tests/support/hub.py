@@ -35,6 +35,7 @@ class Hub:
         create_hub(self.federation)
         self.run = self.run_of()
         self._mailboxes: list[Mailbox] = []
+        self._ledgers: list[Ledger] = []
 
     def run_of(self, **choices: Any) -> Run:
         values: dict[str, Any] = {
@@ -64,6 +65,11 @@ class Hub:
         self._mailboxes.append(Mailbox(self.settings(party), run or self.run.id, limit, multipart_bytes=PART_BYTES))
         return self._mailboxes[-1]
 
+    def ledger(self, party: str) -> Ledger:
+        """A ledger of a party that the test plays; it is closed with the hub."""
+        self._ledgers.append(Ledger(self.settings(party), self.run))
+        return self._ledgers[-1]
+
     def record(self, run: Run) -> Record:
         """What the ledger holds of a run."""
         return Reader(MailBucket.of(self.settings(names.AGGREGATOR), "the test")).record(run)
@@ -71,6 +77,8 @@ class Hub:
     def close(self) -> None:
         for mailbox in self._mailboxes:
             mailbox.close()
+        for ledger in self._ledgers:
+            ledger.close()
 
 
 class Party(threading.Thread):

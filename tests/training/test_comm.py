@@ -1,4 +1,4 @@
-"""FedML's messages become mail and mail FedML's messages; what is not for a party does not reach its manager."""
+"""FedML's messages become mail and back. Mail that is not for a party never reaches its manager."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging import codec
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
@@ -29,7 +28,7 @@ class Seen:
 
 
 def end(hub: Hub, party: str) -> tuple[MailCommManager, Seen]:
-    comm, seen = MailCommManager(hub.mailbox(party), hub.run, Ledger(hub.settings(party), hub.run)), Seen()
+    comm, seen = MailCommManager(hub.mailbox(party), hub.run, hub.ledger(party)), Seen()
     comm.add_observer(seen)
     return comm, seen
 
@@ -39,10 +38,10 @@ def deliver(comm: MailCommManager) -> None:
         comm.deliver(notice)
 
 
-def test_a_message_arrives_with_its_parameters_and_its_senders_rank(hub: Hub) -> None:
+def test_a_message_arrives_with_its_parameters_and_the_rank_of_its_sender(hub: Hub) -> None:
     silo, _ = end(hub, "hungary")
     aggregator, seen = end(hub, AGGREGATOR)
-    message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, 1, 0)  # a rank that is not its own
+    message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, 1, 0)  # not the rank of the sender
     message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, {"w": torch.arange(3.0)})
     message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, 185)
     message.add_params("evaluation", {"count": torch.tensor(3)})
@@ -51,14 +50,14 @@ def test_a_message_arrives_with_its_parameters_and_its_senders_rank(hub: Hub) ->
     deliver(aggregator)
     [(kind, params)] = seen.messages
     assert kind == MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER
-    assert (params["sender"], params["receiver"]) == (2, 0), "by the prefix of the mail"
+    assert (params["sender"], params["receiver"]) == (2, 0), "the prefix of the mail tells the sender"
     assert (params["round_idx"], params["num_samples"]) == (4, 185)
     assert params["model_params"]["w"].equal(torch.arange(3.0))
     assert params["evaluation"]["count"].equal(torch.tensor(3))
     assert params["statistics"] is None
 
 
-def test_a_mails_fields_can_not_stand_in_for_what_the_mail_says(hub: Hub) -> None:
+def test_fields_of_a_mail_do_not_replace_its_address_and_header(hub: Hub) -> None:
     aggregator, seen = end(hub, AGGREGATOR)
     fields = {"sender": 1, "receiver": 9, "msg_type": 7, "round_idx": 99, "model_params": "evil", "evaluation": "evil"}
     hub.mailbox("hungary").send(AGGREGATOR, "update", 3, fields, {})
@@ -70,7 +69,7 @@ def test_a_mails_fields_can_not_stand_in_for_what_the_mail_says(hub: Hub) -> Non
 
 
 @pytest.mark.parametrize("kind", ["sync", "finish", "tick", "bad-mail", "x"])
-def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub, kind: str, tmp_path: Path) -> None:
+def test_a_kind_that_a_silo_may_not_send_is_bad_mail(hub: Hub, kind: str, tmp_path: Path) -> None:
     aggregator, seen = end(hub, AGGREGATOR)
     mailbox = hub.mailbox("hungary")
     codec.write(tmp_path / "mail", kind, 0, {}, {})
@@ -81,7 +80,7 @@ def test_a_silo_that_sends_what_only_others_may_is_reported_as_bad_mail(hub: Hub
     assert f"by hungary is of unknown type {kind!r}" in params["reason"]
 
 
-def test_mail_of_silo_to_silo_and_of_nobody_is_not_opened(hub: Hub) -> None:
+def test_mail_between_silos_and_of_strangers_is_not_opened(hub: Hub) -> None:
     silo, seen = end(hub, "cleveland")
     hub.mailbox("hungary").send("cleveland", "sync", 0, {}, {})
     silo.deliver(Notice(hub.run.keys.mail("stranger", "cleveland", 0, "sync"), 1, ""))
@@ -89,7 +88,7 @@ def test_mail_of_silo_to_silo_and_of_nobody_is_not_opened(hub: Hub) -> None:
     assert seen.messages == []
 
 
-def test_of_the_broadcasts_in_a_batch_only_the_newest_is_opened_and_only_once(hub: Hub) -> None:
+def test_only_the_newest_broadcast_of_a_batch_is_opened_and_only_once(hub: Hub) -> None:
     silo, seen = end(hub, "hungary")
     aggregator = hub.mailbox(AGGREGATOR)
     for round_idx in (3, 5, 4):

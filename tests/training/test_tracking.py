@@ -1,4 +1,4 @@
-"""What a party logs is in SageMaker by the names of the design, and SageMaker never stops it."""
+"""A party's parameters and metrics are in SageMaker by the documented names, and SageMaker never stops training."""
 
 import json
 from argparse import Namespace
@@ -34,10 +34,10 @@ def track(hub: Hub, party: str, metrics: list[tuple[str, float, int]]) -> None:
     ledger.close()
 
 
-def test_parameters_and_metrics_are_in_sagemaker_by_the_names_of_the_design(
+def test_parameters_and_metrics_are_in_sagemaker_by_the_documented_names(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """And a run that is resumed appends to what an earlier process had logged."""
+    """A run that is resumed appends to what an earlier process has logged."""
     sagemaker = boto3.client("sagemaker")
     silo = [
         (name, value, step) for step, value in ((0, 0.5), (1, 0.25)) for name in ("Training:Loss", "Validation:AUC")

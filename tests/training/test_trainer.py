@@ -1,4 +1,4 @@
-"""How a trainer ends: what it says of its end is written, whatever comes in between."""
+"""How a trainer's part ends: the status and the exit code say it, even if a SIGTERM comes at that moment."""
 
 import contextlib
 import os
@@ -10,7 +10,7 @@ import pytest
 
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
-from fedsilo.errors import FedsiloError, SpecError, StoppedError
+from fedsilo.errors import HubError, RefusedError, RunError, SpecError, StoppedError
 from fedsilo.states import TrainerExit
 from fedsilo.training import session, trainer
 from tests.support.strategies import RUN
@@ -19,7 +19,7 @@ SETTINGS = Settings(federation="heart", party="cleveland", rank=1, hub_account="
 
 
 class Ledger:
-    """Keeps how the part was closed; a SIGTERM comes just then."""
+    """Keeps how the part was closed. A SIGTERM comes at that moment."""
 
     closed: dict[str, Any]
 
@@ -58,11 +58,14 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
     [
         (None, TrainerExit.DONE, "FINISHED", ""),
         (StoppedError("stopped by SIGTERM"), TrainerExit.RETRY, "STOPPED", "stopped by SIGTERM"),
+        (HubError("S3 does not answer"), TrainerExit.RETRY, "RESTARTING", "S3 does not answer"),
+        (RefusedError("policy.max_rounds"), TrainerExit.FATAL, "REFUSED", "policy.max_rounds"),
+        (RunError("the quorum is 2"), TrainerExit.FATAL, "FAILED", "the quorum is 2"),
         (
-            SpecError("line 9, column age: '63y' is no number"),
+            SpecError("line 9, column age: '63y' is not a number"),
             TrainerExit.FATAL,
             "FAILED",
-            "line 9, column age: […] is no number",
+            "line 9, column age: […] is not a number",
         ),
         (
             ValueError("could not convert '63y' at 145"),
@@ -72,9 +75,9 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
         ),
     ],
 )
-def test_end_is_written_though_sigterm_comes_and_shows_no_value(
+def test_the_end_is_written_although_sigterm_comes_and_shows_no_value(
     take_part: Callable[[BaseException | None], int],
-    error: FedsiloError | None,
+    error: BaseException | None,
     code: int,
     state: str,
     reason: str,
@@ -86,7 +89,7 @@ def test_end_is_written_though_sigterm_comes_and_shows_no_value(
     assert "145" not in Ledger.closed["reason"]
 
 
-def test_level_of_the_log_that_is_none_ends_the_part(
+def test_an_unknown_log_level_ends_the_part(
     take_part: Callable[[BaseException | None], int], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("FEDSILO_LOG_LEVEL", "loud")
