@@ -1,6 +1,6 @@
-"""The blueprint: the add-ons of every cluster. One more is one line in ``BLUEPRINT``.
+"""The add-ons of every cluster. To add one, add a line to ``BLUEPRINT``.
 
-Auto Mode brings the network, DNS, storage, load-balancing, Pod Identity and GPU add-ons itself
+Auto Mode includes the network, DNS, storage, load-balancing, Pod Identity and GPU add-ons
 (https://docs.aws.amazon.com/eks/latest/userguide/eks-add-ons.html).
 """
 
@@ -13,7 +13,7 @@ from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
-from stacks.acknowledge import AWS_MANAGED, acknowledge
+from stacks.nag import AWS_MANAGED, acknowledge
 
 
 @dataclass(frozen=True)
@@ -22,16 +22,16 @@ class AddOn:
 
     name: str
     version: str | None = None
-    """Default: the one that EKS ships for the cluster's Kubernetes version, which moves with patches of it."""
+    """Default: the version that EKS ships for the cluster's Kubernetes version; it changes with patches."""
     configuration: Mapping[str, Any] = field(default_factory=dict)
-    """What differs from the add-on's own defaults."""
+    """Values that differ from the add-on's defaults."""
     service_account: str | None = None
-    """The service account that calls AWS; by Pod Identity it gets a role with ``managed_policies``."""
+    """The service account that calls AWS. Pod Identity gives it a role with ``managed_policies``."""
     managed_policies: tuple[str, ...] = ()
-    """AWS's own policies, as the add-on's page names them."""
+    """The managed policies of AWS that the add-on's page asks for."""
 
     def install(self, scope: Construct, cluster: eks.Cluster) -> eks.CfnAddon:
-        """Add it to the cluster, with a role for its service account."""
+        """Install the add-on in the cluster, and remove it with the cluster."""
         identities = None
         if self.service_account:
             role = self._make_role(scope)
@@ -64,7 +64,7 @@ class AddOn:
 
 
 def pod_role(scope: Construct, id_: str, *, role_name: str | None = None, description: str | None = None) -> iam.Role:
-    """A role that only EKS Pod Identity may hand out, and only to pods of the scope's own account.
+    """Make a role that only EKS Pod Identity may assume, for pods in the scope's account.
 
     https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html
     """

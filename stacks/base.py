@@ -1,4 +1,4 @@
-"""What every stack of a federation has in common: its name, where it goes, its tags, and what becomes of its data."""
+"""The base of every stack of a federation: its name, account and Region, its tags, and whether its data is kept."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
@@ -8,7 +8,7 @@ from fedsilo import names
 from fedsilo.config.federation import Federation, Party
 from stacks.manifests import Manifest
 
-# Here and not in cdk.json, so that `python app.py` gives the templates that `cdk synth` gives.
+# These stand here and not in cdk.json, so that `python app.py` makes the same templates as `cdk synth`.
 FLAGS = {
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
@@ -31,15 +31,15 @@ class PartyStack(cdk.Stack):
         )
         self.party = party
         self.keeps = party.on_destroy == "keep"
-        """Whether what can't be made again stays when the stack is destroyed."""
+        """Whether data that can't be made again stays when the stack is destroyed."""
         self.removal = cdk.RemovalPolicy.RETAIN if self.keeps else cdk.RemovalPolicy.DESTROY
 
     def output(self, name: str, value: str, description: str) -> None:
-        """An output of the stack; the descriptions say what to do with the value."""
+        """Add an output to the stack. Its description says what to do with the value."""
         cdk.CfnOutput(self, name, value=value, description=description)
 
     def apply(self, id_: str, cluster: eks.Cluster, *objects: Manifest) -> eks.KubernetesManifest:
-        """The objects, applied to the cluster one after the other; what is there already is taken over."""
+        """Apply objects to the cluster, in this order. Objects that exist already are taken over."""
         return eks.KubernetesManifest(
             self,
             id_,

@@ -1,4 +1,4 @@
-"""A party's cluster: EKS Auto Mode, private, encrypted, logged, open to nobody whom the spec does not name."""
+"""A party's cluster: EKS Auto Mode, private, encrypted and logged. Only principals that the spec names can use it."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
@@ -12,12 +12,12 @@ from constructs import Construct
 from fedsilo import names
 from fedsilo.config.federation import SERVICE_CIDR, Federation, Party
 from stacks import manifests
-from stacks.acknowledge import AWS_MANAGED, acknowledge
 from stacks.addons import BLUEPRINT
 from stacks.base import PartyStack
+from stacks.nag import AWS_MANAGED, acknowledge
 
 KUBERNETES = eks.KubernetesVersion.V1_36
-"""The version of every cluster; the kubectl layer above is of the same one."""
+"""The version of every cluster. The kubectl layer imported above has to be of the same version."""
 
 _LEVELS = {"view": "AmazonEKSAdminViewPolicy", "admin": "AmazonEKSClusterAdminPolicy"}
 
@@ -59,53 +59,18 @@ _KUBECTL_ACKNOWLEDGED = dict.fromkeys(
 
 
 class ClusterStack(PartyStack):
-    """Cluster, its key and log group, node role, add-ons, and a GPU node pool where the spec asks for GPUs."""
+    """The cluster, its key, log group, node role and add-ons, and a GPU node pool if the spec asks for GPUs."""
 
     def __init__(self, scope: Construct, *, federation: Federation, party: Party, vpc: ec2.IVpc) -> None:
         super().__init__(
             scope, party.name, "cluster", federation=federation, party=party, description=f"cluster of {party.name}"
         )
-        name = names.cluster(federation.name, party.name)
-        key = self._make_key(name)
-        log_group = logs.LogGroup(
-            self,
-            "ControlPlane",
-            # EKS writes to the group of this name, and would make one that is kept for ever and not encrypted.
-            log_group_name=f"/aws/eks/{name}/cluster",
-            encryption_key=key,
-            retention=logs.RetentionDays.THIRTEEN_MONTHS,
-            removal_policy=cdk.RemovalPolicy.DESTROY,
-        )
-        node_role = self._make_node_role()
-        self.cluster = eks.Cluster(
-            self,
-            "Cluster",
-            cluster_name=name,
-            version=KUBERNETES,
-            vpc=vpc,
-            vpc_subnets=[ec2.SubnetSelection(subnet_group_name="private")],
-            service_ipv4_cidr=SERVICE_CIDR,
-            endpoint_access=eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from(*party.endpoint_cidrs)
-            if party.endpoint_cidrs
-            else eks.EndpointAccess.PRIVATE,
-            secrets_encryption_key=key,
-            cluster_logging=list(eks.ClusterLoggingTypes),
-            bootstrap_cluster_creator_admin_permissions=False,
-            # Without the built-in pool "system": it would keep a second node on for the add-ons alone.
-            compute=eks.ComputeConfig(node_pools=["general-purpose"], node_role=node_role),
-            kubectl_provider_options=eks.KubectlProviderOptions(kubectl_layer=KubectlV36Layer(self, "Kubectl")),
-            prune=False,
-            output_config_command=False,
-        )
+        self._cluster_name = names.cluster(federation.name, party.name)
+        key = self._make_key()
+        log_group = self._make_log_group(key)
+        self.cluster = self._make_cluster(vpc, key)
         self.cluster.node.add_dependency(log_group)
-        acknowledge(self.cluster, _CLUSTER_ACKNOWLEDGED)
-        acknowledge(self.cluster.role, _ROLE_ACKNOWLEDGED)
-        acknowledge(self.cluster.node.find_child("KubectlProvider"), _KUBECTL_ACKNOWLEDGED)
-        for entry, access in enumerate(party.access):
-            policy = eks.AccessPolicy.from_access_policy_name(
-                _LEVELS[access.level], access_scope_type=eks.AccessScopeType.CLUSTER
-            )
-            self.cluster.grant_access(f"Access{entry}", access.principal, [policy])
+        self._grant_access()
         for add_on in BLUEPRINT:
             add_on.install(self, self.cluster)
         self.apply("NetworkPolicies", self.cluster, manifests.network_policy_controller())
@@ -113,16 +78,62 @@ class ClusterStack(PartyStack):
             self.apply("GpuNodes", self.cluster, manifests.gpu_node_pool(party.compute))
         self.output(
             "Kubeconfig",
-            f"aws eks update-kubeconfig --region {party.region} --name {name}",
+            f"aws eks update-kubeconfig --region {party.region} --name {self._cluster_name}",
             "run it, from where the cluster's endpoint can be reached, to use kubectl",
         )
 
-    def _make_key(self, cluster: str) -> kms.Key:
-        """One key for the cluster's secrets and its control plane's logs."""
+    def _make_log_group(self, key: kms.Key) -> logs.LogGroup:
+        """Make the log group to which EKS writes. EKS would make one that is kept for ever and not encrypted."""
+        return logs.LogGroup(
+            self,
+            "ControlPlane",
+            log_group_name=f"/aws/eks/{self._cluster_name}/cluster",
+            encryption_key=key,
+            retention=logs.RetentionDays.THIRTEEN_MONTHS,
+            removal_policy=cdk.RemovalPolicy.DESTROY,
+        )
+
+    def _make_cluster(self, vpc: ec2.IVpc, key: kms.Key) -> eks.Cluster:
+        networks = self.party.endpoint_cidrs
+        cluster = eks.Cluster(
+            self,
+            "Cluster",
+            cluster_name=self._cluster_name,
+            version=KUBERNETES,
+            vpc=vpc,
+            vpc_subnets=[ec2.SubnetSelection(subnet_group_name="private")],
+            service_ipv4_cidr=SERVICE_CIDR,
+            endpoint_access=eks.EndpointAccess.PUBLIC_AND_PRIVATE.only_from(*networks)
+            if networks
+            else eks.EndpointAccess.PRIVATE,
+            secrets_encryption_key=key,
+            cluster_logging=list(eks.ClusterLoggingTypes),
+            bootstrap_cluster_creator_admin_permissions=False,
+            # Without the built-in pool "system", which would keep a second node running for the add-ons alone.
+            compute=eks.ComputeConfig(node_pools=["general-purpose"], node_role=self._make_node_role()),
+            kubectl_provider_options=eks.KubectlProviderOptions(kubectl_layer=KubectlV36Layer(self, "Kubectl")),
+            prune=False,
+            output_config_command=False,
+        )
+        acknowledge(cluster, _CLUSTER_ACKNOWLEDGED)
+        acknowledge(cluster.role, _ROLE_ACKNOWLEDGED)
+        acknowledge(cluster.node.find_child("KubectlProvider"), _KUBECTL_ACKNOWLEDGED)
+        return cluster
+
+    def _grant_access(self) -> None:
+        """Admit the principals that the spec names."""
+        for entry, access in enumerate(self.party.access):
+            policy = eks.AccessPolicy.from_access_policy_name(
+                _LEVELS[access.level], access_scope_type=eks.AccessScopeType.CLUSTER
+            )
+            self.cluster.grant_access(f"Access{entry}", access.principal, [policy])
+
+    def _make_key(self) -> kms.Key:
+        """Make one key for the cluster's secrets and for its control plane's logs."""
         key = kms.Key(
             self,
             "Key",
-            description=f"Secrets and logs of cluster {cluster}",
+            description=f"Secrets and logs of cluster {self._cluster_name}",
             enable_key_rotation=True,
             removal_policy=cdk.RemovalPolicy.DESTROY,
         )
@@ -134,7 +145,8 @@ class ClusterStack(PartyStack):
                 conditions={
                     "ArnEquals": {
                         "kms:EncryptionContext:aws:logs:arn": (
-                            f"arn:aws:logs:{self.party.region}:{self.account}:log-group:/aws/eks/{cluster}/cluster"
+                            f"arn:aws:logs:{self.party.region}:{self.account}:"
+                            f"log-group:/aws/eks/{self._cluster_name}/cluster"
                         )
                     }
                 },
@@ -143,7 +155,7 @@ class ClusterStack(PartyStack):
         return key
 
     def _make_node_role(self) -> iam.Role:
-        """The role of the nodes: https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html."""
+        """Make the role of https://docs.aws.amazon.com/eks/latest/userguide/auto-create-node-role.html."""
         role = iam.Role(
             self,
             "Nodes",

@@ -1,4 +1,4 @@
-"""A party's private data: the bucket its trainer reads, the key that encrypts it. Nobody else is admitted."""
+"""A party's private data: the bucket that its trainer reads, and the bucket's key. No other party is admitted."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_kms as kms
@@ -7,8 +7,8 @@ from constructs import Construct
 
 from fedsilo import names
 from fedsilo.config.federation import Federation, Party
-from stacks.acknowledge import acknowledge
 from stacks.base import PartyStack
+from stacks.nag import acknowledge
 
 _BUCKET_ACKNOWLEDGED = {
     "HIPAA.Security-S3BucketReplicationEnabled": "a replica would take the party's data out of its boundary",

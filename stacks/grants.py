@@ -1,7 +1,6 @@
-"""What each role may do, said once: the role's own policy and the hub's policies are both made from it.
+"""What each role may do. The role's own policy and the hub's resource policies are both made from the same grants.
 
-Across accounts AWS asks both sides, so a hub that admits what a role's policy does not, or the other way round, is a
-hole or a fault. Here they can't differ.
+Across accounts, AWS asks both policies. A difference between them would be a hole or a fault; here they can't differ.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from constructs import Construct
 from fedsilo import names
 from fedsilo.config.federation import Federation, Party, Silo
 from fedsilo.keys import INDEX, RunKeys, agent_key
-from stacks.acknowledge import acknowledge
+from stacks.nag import acknowledge
 
 _RUNS = RunKeys("*")
 _READ_OBJECT = ("s3:GetObject",)
@@ -33,10 +32,10 @@ class Grant:
     conditions: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     effect: iam.Effect = iam.Effect.ALLOW
     why: str = "runs are named when they start"
-    """Why a resource is a pattern, where it is one."""
+    """The reason for a resource that is a pattern."""
 
     def for_role(self) -> iam.PolicyStatement:
-        """The statement as the role's own policy has it."""
+        """The statement for the role's own policy."""
         return iam.PolicyStatement(
             effect=self.effect,
             actions=[*self.actions],
@@ -45,10 +44,13 @@ class Grant:
         )
 
     def for_accounts(self, roles: Mapping[str, Sequence[str]]) -> iam.PolicyStatement:
-        """The statement as a resource's policy has it: for the accounts, and of each only the roles named.
+        """The statement for a resource's policy.
 
-        The accounts are the principals because a role that does not exist yet can't be: hub and silos deploy in any
-        order. What is denied is denied to the whole account.
+        The principals are accounts, and a condition admits only the named roles: a role that does not exist yet can't
+        be a principal, and hub and silos deploy in any order. A denial applies to the whole account.
+
+        Args:
+            roles: The names of the roles, by account.
         """
         conditions = {operator: {**keys} for operator, keys in self.conditions.items()}
         if self.effect is iam.Effect.ALLOW:
@@ -65,16 +67,16 @@ class Grant:
 
 
 @dataclass(frozen=True)
-class Hub:
-    """Where a federation's hub is, and what it holds, by ARN."""
+class HubResources:
+    """The names and ARNs of what a federation's hub holds."""
 
     federation: str
     account: str
     region: str
 
     @classmethod
-    def of(cls, federation: Federation) -> "Hub":
-        """The federation's hub, which is where its aggregator is."""
+    def of(cls, federation: Federation) -> "HubResources":
+        """The resources of the federation's hub, which is in the aggregator's account and Region."""
         aggregator = federation.aggregator
         return cls(federation.name, aggregator.account or cdk.Aws.ACCOUNT_ID, aggregator.region)
 
@@ -84,35 +86,35 @@ class Hub:
         return names.mail_bucket(self.federation, self.account, self.region)
 
     def mail(self, *patterns: str) -> list[str]:
-        """The objects of the mail bucket whose keys the patterns name."""
+        """The ARNs of the mail bucket's objects whose keys match the patterns."""
         return [names.bucket_arn(self.bucket_name, pattern) for pattern in patterns]
 
     def data_queue(self, party: str) -> str:
-        """The queue of the party's notices."""
+        """The ARN of the party's queue of notices."""
         return names.queue_arn(names.data_queue(self.federation, party), self.account, self.region)
 
     def control_queue(self, party: str) -> str:
-        """The queue of requests to the party's agent."""
+        """The ARN of the party's queue of requests."""
         return names.queue_arn(names.control_queue(self.federation, party), self.account, self.region)
 
     @property
     def own_queues(self) -> dict[str, dict[str, str]]:
-        """The condition under which a pattern of queue names means this federation's, not one of a longer name."""
+        """The condition that limits a pattern of queue names to this federation: another's name may begin with its."""
         return {"StringEquals": {f"aws:ResourceTag/{names.FEDERATION_TAG}": self.federation}}
 
 
-def broadcasts(hub: Hub) -> list[Grant]:
-    """What every trainer may do in the mail bucket: read run.json, list and read what the aggregator sends to all."""
-    everyones = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
-    return [Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, everyones)), _list(hub, everyones)]
+def broadcasts(hub: HubResources) -> list[Grant]:
+    """What every trainer may do in the mail bucket: read run.json, and list and read broadcasts."""
+    broadcast_keys = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+    return [Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, broadcast_keys)), _list(hub, broadcast_keys)]
 
 
-def mail(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's trainer may do in the mail bucket beside: write below its prefix, read what is addressed to it.
+def mail(hub: HubResources, party: Party) -> list[Grant]:
+    """What a party's trainer may also do in the mail bucket: write below its prefix and read mail addressed to it.
 
-    One pattern is both, since its star also matches slashes: ``runs/*/<party>/*`` is what the party wrote and
-    ``runs/<run>/<sender>/outbox/<party>/…``. Writing the latter, below the sender's prefix, is denied. The
-    aggregator reads the silos' statuses, too, so as not to wait for one that has ended.
+    One pattern covers both, because its star also matches slashes: ``runs/*/<party>/*`` matches what the party wrote
+    and also ``runs/<run>/<sender>/outbox/<party>/…``. ``denied`` forbids writing the latter. The aggregator also reads
+    the silos' statuses, so that it does not wait for a silo that has ended.
     """
     own = f"{_RUNS.party(party.name)}*"
     return [
@@ -123,64 +125,67 @@ def mail(hub: Hub, party: Party) -> list[Grant]:
     ]
 
 
-def admitted_to_all(hub: Hub) -> list[Grant]:
-    """What the bucket admits every party of another account to: what their trainers, or their agents, may do.
+def admitted_to_all(hub: HubResources) -> list[Grant]:
+    """What the bucket's policy allows the trainers and agents of all parties in other accounts.
 
-    The bucket's policy has room for one set of statements, not two; each role's own policy holds it to its part.
+    The policy has room for one set of statements, not for one a role. Each role's own policy limits it further.
     """
     read, _ = broadcasts(hub)
-    everyones = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
-    return [read, _list(hub, everyones, _RUNS.run_json, agent_key("*"))]
+    broadcast_keys = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+    return [read, _list(hub, broadcast_keys, _RUNS.run_json, agent_key("*"))]
 
 
-def admitted(hub: Hub, party: Party) -> list[Grant]:
-    """What the bucket admits a party of another account to beside, again for trainer and agent together."""
+def admitted(hub: HubResources, party: Party) -> list[Grant]:
+    """What the bucket's policy also allows one party in another account, again for trainer and agent together."""
     own, *others = mail(hub, party)
-    return [replace(own, resources=[*own.resources, *sign_of_life(hub, party).resources]), *others]
+    return [replace(own, resources=[*own.resources, *heartbeat(hub, party).resources]), *others]
 
 
-def _list(hub: Hub, *prefixes: str) -> Grant:
-    """Listing what begins with one of the prefixes, or everything.
+def _list(hub: HubResources, *prefixes: str) -> Grant:
+    """Listing keys that begin with one of the prefixes; without a prefix, listing all keys.
 
-    Only with all of the bucket does S3 tell a missing object (404) from a forbidden one.
+    S3 answers "not found" for a missing object only to those who may list it, and "forbidden" to all others.
     """
     condition = prefixes[0] if len(prefixes) == 1 else [*prefixes]
     conditions = {"StringLike": {"s3:prefix": condition}} if prefixes else {}
     return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], conditions)
 
 
-def denied(hub: Hub, party: Party) -> Grant:
-    """Writing below a segment of the party's name that is not the one after the run: another party's prefix."""
+def denied(hub: HubResources, party: Party) -> Grant:
+    """The denial to write below another party's prefix, where a segment of the key may also be the party's name."""
     return Grant(_WRITE_OBJECT, hub.mail(_RUNS.party(f"*/{party.name}") + "*"), effect=iam.Effect.DENY)
 
 
-def agents_mail(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do in the mail bucket: read run.json, report how its part of the run goes.
+def agents_mail(hub: HubResources, party: Party) -> list[Grant]:
+    """What a party's agent may do in the mail bucket: read run.json, and report on its part of the run.
 
-    It lists a key before it reads it, because one that is not there can't be told from a denied one else.
+    It may list the keys that it reads, so that it can tell a missing object from a denied one.
     """
     status, log = _RUNS.status(party.name), _RUNS.log(party.name)
     return [
         Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status)),
         Grant(("s3:PutObject",), hub.mail(status, log)),
         _list(hub, status),
-        sign_of_life(hub, party),
+        heartbeat(hub, party),
         denied(hub, party),
     ]
 
 
-def sign_of_life(hub: Hub, party: Party) -> Grant:
-    """Saying that the party's agent is there, and reading what it said last."""
+def heartbeat(hub: HubResources, party: Party) -> Grant:
+    """Writing and reading the heartbeat of the party's agent."""
     return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(agent_key(party.name)))
 
 
-def lists(hub: Hub) -> Grant:
-    """What every agent may list: which runs and agents there are."""
+def lists(hub: HubResources) -> Grant:
+    """What every agent may list: the runs and the agents."""
     return _list(hub, _RUNS.run_json, agent_key("*"))
 
 
-def notices(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's trainer may do with queues: receive from its own, tell the other side of its mail."""
+def notices(hub: HubResources, party: Party) -> list[Grant]:
+    """What a party's trainer may do with queues: receive from its own, and send notices of its mail.
+
+    A silo sends notices to the aggregator, and the aggregator to every silo.
+    """
     if isinstance(party, Silo):
         send = Grant(("sqs:SendMessage", "sqs:GetQueueUrl"), [hub.data_queue(names.AGGREGATOR)])
     else:
@@ -188,14 +193,14 @@ def notices(hub: Hub, party: Party) -> list[Grant]:
     return [Grant((*_RECEIVE, *_FIND_QUEUE), [hub.data_queue(party.name)]), send]
 
 
-def requests(hub: Hub, party: Party) -> list[Grant]:
-    """What a party's agent may do with queues: receive requests, and take away the notices of runs that are over."""
+def requests(hub: HubResources, party: Party) -> list[Grant]:
+    """What a party's agent may do with queues: receive requests, and remove the notices of runs that have ended."""
     queues = [hub.control_queue(party.name), hub.data_queue(party.name)]
     return [Grant((*_RECEIVE, *_FIND_QUEUE), queues)]
 
 
-def hub_key(hub: Hub) -> list[Grant]:
-    """The use of the hub's key, through S3 and SQS only. Its id is not known before it exists; its alias is."""
+def hub_key(hub: HubResources) -> list[Grant]:
+    """The use of the hub's key, through S3 and SQS only. Other stacks know the key's alias, but not its id."""
     return [
         Grant(
             ("kms:Decrypt", "kms:GenerateDataKey"),
@@ -209,24 +214,24 @@ def hub_key(hub: Hub) -> list[Grant]:
     ]
 
 
-def via_services(hub: Hub) -> list[str]:
+def via_services(hub: HubResources) -> list[str]:
     """The services through which the hub's key may be used, as ``kms:ViaService`` names them."""
     return [f"{service}.{hub.region}.amazonaws.com" for service in ("s3", "sqs")]
 
 
 def experiments(federation: Federation, party: Party, account: str) -> list[Grant]:
-    """What a trainer may do in SageMaker: keep the record of its own experiment.
+    """What a trainer may do in SageMaker: record its own experiment.
 
-    These ten actions are what the SageMaker SDK's ``Run`` calls; ``Search`` can't be scoped
+    The SageMaker SDK's ``Run`` calls these ten actions and ``Search``, which can't be limited to a resource
     (https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonsagemaker.html).
     """
-    kept = (
+    actions = (
         "CreateExperiment", "DescribeExperiment", "CreateTrial", "DescribeTrial", "CreateTrialComponent",
         "DescribeTrialComponent", "UpdateTrialComponent", "AssociateTrialComponent", "AddTags", "BatchPutMetrics",
     )  # fmt: skip
     experiment = names.experiment(federation.name, party.rank)
     return [
-        Grant([f"sagemaker:{action}" for action in kept], names.experiment_arns(experiment, account, party.region)),
+        Grant([f"sagemaker:{action}" for action in actions], names.experiment_arns(experiment, account, party.region)),
         Grant(("sagemaker:Search",), ["*"], why="SageMaker knows no resource for Search"),
     ]
 
@@ -245,11 +250,11 @@ def mlops_secret(secret: str, party: Party, account: str) -> Grant:
     return Grant(("secretsmanager:GetSecretValue",), [names.secret_arn(secret, account, party.region)])
 
 
-def operator(hub: Hub) -> list[Grant]:
-    """What an operator may do: begin runs, send requests to the agents, read ledgers and final models.
+def operator(hub: HubResources) -> list[Grant]:
+    """What an operator may do: begin runs, send requests to the agents, and read ledgers and the models of runs.
 
-    An operator may not read mail. Of a silo's updates an operator reads only the last one, which the silo publishes as
-    its model. The right to list tells an object that does not exist from one that the operator may not read.
+    An operator may not read mail. Of a silo's updates, an operator can read only the last one, which the silo publishes
+    as its model. Listing lets an operator tell a missing object from a denied one.
     """
     ledgers = [of_party("*") for of_party in (_RUNS.status, _RUNS.metrics, _RUNS.log, _RUNS.model)]
     every_queue = names.queue_arn(f"{hub.federation}-*.fifo", hub.account, hub.region)
@@ -267,7 +272,10 @@ def operator(hub: Hub) -> list[Grant]:
 def managed_policy(
     scope: Construct, id_: str, *, name: str, description: str, grants: Sequence[Grant], role: iam.Role | None = None
 ) -> iam.ManagedPolicy:
-    """A customer-managed policy of the grants, attached to the role, with the reasons for its patterns."""
+    """Make a customer-managed policy of the grants and attach it to the role.
+
+    The reasons for patterns in the grants' resources are acknowledged for cdk-nag.
+    """
     policy = iam.ManagedPolicy(
         scope,
         id_,

@@ -1,4 +1,4 @@
-"""The hub: what the parties share, in the aggregator's account. No other stack refers to it; all agree by name."""
+"""The hub: what the parties share, in the aggregator's account. Other stacks know its resources by name alone."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -17,24 +17,23 @@ from fedsilo import names, queue_settings
 from fedsilo.config.federation import Federation, Party, Silo
 from fedsilo.keys import MAIL_TAG
 from stacks import grants
-from stacks.acknowledge import acknowledge
 from stacks.base import PartyStack
 from stacks.log_bucket import LogBucket
+from stacks.nag import acknowledge
 
 _MAIL_DAYS = 30
-"""How long mail is kept: longer than the longest run, which a policy limits to 28 days."""
+"""How long mail is kept: longer than any run, because a policy limits runs to 28 days."""
 
 _BUCKET_ACKNOWLEDGED = {
     "HIPAA.Security-S3BucketReplicationEnabled": "whether updates may be copied to another place is the owners' to say"
 }
-
 
 RoleName = Callable[[str, str], str]
 _BOTH = (names.trainer_role, names.agent_role)
 
 
 class HubStack(PartyStack):
-    """Mail bucket, queues, key, operator's policy and alarms of a federation."""
+    """The mail bucket, the queues and their alarms, the key, and the operator's policy of a federation."""
 
     def __init__(self, scope: Construct, *, federation: Federation) -> None:
         super().__init__(
@@ -45,11 +44,11 @@ class HubStack(PartyStack):
             description="mail bucket, queues, operator's policy",
         )
         self._federation = federation
-        self._hub = grants.Hub.of(federation)
+        self._hub = grants.HubResources.of(federation)
         self._foreign = [silo for silo in federation.silos if federation.is_foreign(silo)]
         self._key = self._make_key()
         self._make_bucket()
-        alarm_topic = self._make_alarm_topic()
+        alarm_topic = sns.Topic(self, "Alarms", master_key=self._key, enforce_ssl=True)
         self._tls_only = sqs.CfnQueuePolicy(self, "TlsOnly", queues=[], policy_document=_policy([]))
         for party in federation.parties:
             self._make_queues(party, alarm_topic)
@@ -132,13 +131,10 @@ class HubStack(PartyStack):
             own.extend(role(self._federation.name, silo.name) for role in of)
         return roles
 
-    def _make_alarm_topic(self) -> sns.Topic:
-        return sns.Topic(self, "Alarms", master_key=self._key, enforce_ssl=True)
-
     def _make_queues(self, party: Party, alarm_topic: sns.Topic) -> None:
-        """A party's two queues and their dead-letter queue, who may use them, and the alarm on the latter.
+        """Make a party's two queues, their dead-letter queue with its alarm, and the policy on who may use them.
 
-        Parties of the hub's account share one queue policy: CloudFormation allows a stack 500 resources.
+        Parties in the hub's account share one queue policy, because CloudFormation allows 500 resources in a stack.
         """
         scope = Construct(self, party.name)
         dead = self._make_queue(scope, "Dead", names.dead_letter_queue(self._federation.name, party.name))
@@ -152,7 +148,11 @@ class HubStack(PartyStack):
             sqs.CfnQueuePolicy(scope, "Policy", queues=urls, policy_document=_policy(admitted))
         else:
             self._tls_only.queues = [*self._tls_only.queues, *urls]
-        alarm = cloudwatch.Alarm(
+        alarm = self._make_alarm(scope, party, dead)
+        alarm.add_alarm_action(actions.SnsAction(alarm_topic))
+
+    def _make_alarm(self, scope: Construct, party: Party, dead: sqs.Queue) -> cloudwatch.Alarm:
+        return cloudwatch.Alarm(
             scope,
             "Undelivered",
             alarm_description=f"Messages to {party.name} could not be delivered; read them in {dead.queue_name}",
@@ -162,7 +162,6 @@ class HubStack(PartyStack):
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
-        alarm.add_alarm_action(actions.SnsAction(alarm_topic))
 
     def _make_queue(self, scope: Construct, id_: str, name: str, dead: sqs.Queue | None = None) -> sqs.Queue:
         return sqs.Queue(
@@ -181,7 +180,7 @@ class HubStack(PartyStack):
         )
 
     def _admitted(self, party: Party) -> list[iam.PolicyStatement]:
-        """Statements for the roles of other accounts; those of the hub's own account need none."""
+        """The statements of a queue policy. Roles of the hub's own account need none."""
         if isinstance(party, Silo):
             if party not in self._foreign:
                 return []
@@ -198,7 +197,7 @@ class HubStack(PartyStack):
 
 
 def _policy(admitted: list[iam.PolicyStatement]) -> iam.PolicyDocument:
-    """A policy for queues: whoever is admitted, over TLS alone."""
+    """A queue policy that requires TLS."""
     tls_only = iam.PolicyStatement(
         effect=iam.Effect.DENY,
         principals=[iam.AnyPrincipal()],

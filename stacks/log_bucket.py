@@ -1,14 +1,14 @@
-"""Where a stack's access and flow logs go."""
+"""The bucket for a stack's access and flow logs."""
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from stacks.acknowledge import acknowledge
+from stacks.nag import acknowledge
 
 _DAYS = 400
-"""How long logs are kept: a year, and time to look at it."""
+"""How long logs are kept: a year, and some time to look at them."""
 
 _ACKNOWLEDGED = {
     "HIPAA.Security-S3BucketReplicationEnabled": "logs are evidence of one place and are not copied to another",
@@ -17,7 +17,7 @@ _ACKNOWLEDGED = {
 
 
 class LogBucket(s3.Bucket):
-    """A private, versioned bucket to which the S3 and VPC of the stack's account may deliver logs, kept 400 days."""
+    """A private, versioned bucket that keeps logs for 400 days. S3 and VPC of the stack's account may write to it."""
 
     def __init__(self, scope: Construct, id_: str, *, removal_policy: cdk.RemovalPolicy) -> None:
         super().__init__(

@@ -1,4 +1,4 @@
-"""The Kubernetes objects of a party, as plain dictionaries. No CDK in here: they can be read and checked alone."""
+"""The Kubernetes objects of a party, as plain dictionaries. They need no CDK, so they can be tested by themselves."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,39 +12,39 @@ from fedsilo.states import TrainerExit
 Manifest = dict[str, Any]
 
 _USER = 65532
-"""The user of workloads/image/Dockerfile."""
+"""The user id in workloads/image/Dockerfile."""
 
 _AGENT_RESOURCES = {"cpu": "100m", "memory": "256Mi"}
 
 _SCRATCH = "4Gi"
-"""What a trainer may write below HOME and TMPDIR, together twice this: FedML's logs, and mail on its way."""
+"""How much a trainer may write below HOME, and again below TMPDIR: FedML's logs, and mail that is sent or received."""
 
 _HOME = "/home/fedsilo"
 _POLICY_FOLDER = "/etc/fedsilo"
 
-_WHAT_FAILURES_MEAN = [
-    # Another try would end the same way.
+_POD_FAILURE_RULES = [
+    # Another try would fail the same way.
     {
         "action": "FailJob",
         "onExitCodes": {"containerName": names.TRAINER, "operator": "In", "values": [TrainerExit.FATAL.value]},
     },
-    # Evicted or preempted, or its node was drained: no fault of the trainer's.
+    # The pod was evicted or preempted, or its node was drained: the trainer did not fail.
     {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
 ]
-"""All other failures count as one of the tries."""
+"""Every other failure counts as one of the tries."""
 
-_KEEP_FINISHED_JOBS = 3600
-"""Seconds that a finished Job stays, so that the agent, or a person, can still see how it ended."""
+_JOB_TTL_SECONDS = 3600
+"""How long a finished Job stays, so that the agent or a person can still see how it ended."""
 
-_MOST_JOBS = 1000
-"""Jobs in the namespace, finished ones included: a run every four seconds for as long as they stay."""
+_MAX_JOBS = 1000
+"""Jobs in the namespace, with the finished ones: enough for a run every four seconds."""
 
 _POD_IDENTITY_AGENT = "169.254.170.23/32"
 _RESOLVER = "169.254.169.253/32"
 
 
 def network_policy_controller() -> Manifest:
-    """Auto Mode takes network policies and does not enforce them until told to.
+    """Auto Mode enforces network policies only with this setting.
 
     https://docs.aws.amazon.com/eks/latest/userguide/auto-net-pol.html
     """
@@ -57,7 +57,7 @@ def network_policy_controller() -> Manifest:
 
 
 def gpu_node_pool(compute: Compute) -> Manifest:
-    """NVIDIA nodes that only trainers with a GPU get, and that are gone ten minutes after the last of them.
+    """A pool of NVIDIA nodes for trainers with a GPU only. A node is removed ten minutes after its last trainer.
 
     https://docs.aws.amazon.com/eks/latest/userguide/auto-accelerated.html
     """
@@ -88,7 +88,7 @@ def gpu_node_pool(compute: Compute) -> Manifest:
 
 
 def namespace() -> Manifest:
-    """The namespace of agent and trainers; only pods as Pod Security *restricted* wants them get in."""
+    """The namespace of the agent and the trainers. It admits only pods that satisfy Pod Security *restricted*."""
     return {
         "apiVersion": "v1",
         "kind": "Namespace",
@@ -100,7 +100,7 @@ def namespace() -> Manifest:
 
 
 def quota(compute: Compute) -> Manifest:
-    """Room for the agent and for as many trainers as the spec says."""
+    """A quota with room for the agent and for as many trainers as the spec says."""
     cpu = compute.cpu * compute.nodes + 0.1
     memory = compute.memory_gib * compute.nodes + 0.25
     hard = {
@@ -108,7 +108,7 @@ def quota(compute: Compute) -> Manifest:
         "requests.memory": f"{memory:g}Gi",
         "limits.memory": f"{memory:g}Gi",
         "pods": str(compute.nodes + 2),
-        "count/jobs.batch": str(_MOST_JOBS),
+        "count/jobs.batch": str(_MAX_JOBS),
     }
     if compute.gpu:
         hard["requests.nvidia.com/gpu"] = str(compute.gpu * compute.nodes)
@@ -116,12 +116,12 @@ def quota(compute: Compute) -> Manifest:
 
 
 def service_account(name: str) -> Manifest:
-    """An account for pods; whether one gets its token is said by the pod."""
+    """A service account. Each pod says itself whether it gets the account's token."""
     return _object("v1", "ServiceAccount", name, automountServiceAccountToken=False)
 
 
 def agent_rbac() -> list[Manifest]:
-    """The agent makes, watches and removes Jobs from the trainer's template, and reads their pods and logs."""
+    """The agent may make, watch and remove Jobs, and read the trainers' template, pods and logs."""
     rules = [
         {"apiGroups": ["batch"], "resources": ["cronjobs"], "resourceNames": [names.TRAINER], "verbs": ["get"]},
         {"apiGroups": ["batch"], "resources": ["jobs"], "verbs": ["create", "list", "watch", "delete"]},
@@ -137,11 +137,15 @@ def agent_rbac() -> list[Manifest]:
     ]
 
 
-def network_policies(party: Party, *also: int) -> list[Manifest]:
-    """Nothing comes in; DNS, credentials and HTTPS go out, and TCP to the ports ``also``.
+def network_policies(party: Party, *more_ports: int) -> list[Manifest]:
+    """Policies that allow no incoming traffic, and only DNS, credentials and HTTPS as outgoing traffic.
 
-    HTTPS is open to every address because those of S3's gateway endpoint are public ones that change; the VPC's
-    routes and endpoint policies say where it gets to.
+    HTTPS may go to every address, because the addresses of S3's gateway endpoint are public and change. The VPC's
+    routes and endpoint policies limit what it reaches.
+
+    Args:
+        party: The owner of the cluster.
+        more_ports: Further TCP ports for outgoing traffic.
     """
 
     def to(*cidrs: str) -> list[Manifest]:
@@ -153,7 +157,7 @@ def network_policies(party: Party, *also: int) -> list[Manifest]:
             "ports": [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}],
         },
         {"to": to(_POD_IDENTITY_AGENT), "ports": [{"protocol": "TCP", "port": 80}]},
-        {"to": to("0.0.0.0/0"), "ports": [{"protocol": "TCP", "port": port} for port in (443, *also)]},
+        {"to": to("0.0.0.0/0"), "ports": [{"protocol": "TCP", "port": port} for port in (443, *more_ports)]},
     ]
     version = "networking.k8s.io/v1"
     return [
@@ -168,17 +172,17 @@ def network_policies(party: Party, *also: int) -> list[Manifest]:
 
 
 def settings(values: Mapping[str, str]) -> Manifest:
-    """What every pod has as environment variables."""
+    """The environment variables of every pod."""
     return _object("v1", "ConfigMap", "settings", data=dict(values))
 
 
 def policy(party: Party) -> Manifest:
-    """The party's policy, as the file that the agent reads."""
+    """The file with the party's policy, which the agent reads."""
     return _object("v1", "ConfigMap", "policy", data={"policy.json": party.policy.model_dump_json(indent=2)})
 
 
 def agent(image: str) -> Manifest:
-    """The agent's Deployment: one replica, because it alone answers for the party."""
+    """The agent's Deployment. It has one replica: a party has one agent."""
     container = {
         **_container("agent", image, ["fedsilo", "agent"]),
         "resources": {"requests": _AGENT_RESOURCES, "limits": {"memory": _AGENT_RESOURCES["memory"]}},
@@ -198,7 +202,7 @@ def agent(image: str) -> Manifest:
 
 
 def mlops_agent(image: str, party: Party, secret: str) -> Manifest:
-    """The Deployment of FedML's own agent, which trains in its pod, so the pod has a trainer's size all the time."""
+    """The Deployment of FedML's own agent. The agent trains in its own pod, so the pod has a trainer's size."""
     container = {
         **_container(names.AGENT, image, ["python", "-m", "fedsilo.mlops.agent"]),
         "resources": _trainer_resources(party.compute),
@@ -225,13 +229,13 @@ def _agent_deployment(pod: Manifest) -> Manifest:
 
 
 def _probe(probe: Probe, *, period: int) -> Manifest:
-    """A process of 0.2 CPU seconds that looks at a file; so it comes seldom, and nothing has to listen."""
+    """A probe that checks the age of a file. It runs seldom, because it is a process of 0.2 CPU seconds."""
     command = ["fedsilo", "agent", "--probe", probe.value]
     return {"exec": {"command": command}, "initialDelaySeconds": 10, "periodSeconds": period, "timeoutSeconds": 10}
 
 
 def trainer(image: str, party: Party) -> Manifest:
-    """The template of every trainer: a CronJob that never starts a Job itself.
+    """The template of every trainer: a suspended CronJob.
 
     The agent copies it and adds the run's id. Without an id, a trainer ends with a usage error.
     """
@@ -247,9 +251,9 @@ def trainer(image: str, party: Party) -> Manifest:
     }
     job = {
         "backoffLimit": RETRIES,
-        "podFailurePolicy": {"rules": _WHAT_FAILURES_MEAN},
+        "podFailurePolicy": {"rules": _POD_FAILURE_RULES},
         "activeDeadlineSeconds": int(party.policy.max_hours * 3600),
-        "ttlSecondsAfterFinished": _KEEP_FINISHED_JOBS,
+        "ttlSecondsAfterFinished": _JOB_TTL_SECONDS,
         "template": {"metadata": {"labels": {"app.kubernetes.io/name": names.TRAINER}}, "spec": pod},
     }
     return _object(
@@ -286,7 +290,7 @@ def _object(version: str, kind: str, name: str, **body: Any) -> Manifest:
 
 
 def _pod(service_account: str, container: Manifest, *, scratch: str) -> Manifest:
-    """A pod as Pod Security *restricted* wants it. Its only writable places are two that go with it."""
+    """A pod that satisfies Pod Security *restricted*. It can write only to two volumes, which are removed with it."""
     return {
         "serviceAccountName": service_account,
         "automountServiceAccountToken": False,

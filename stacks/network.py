@@ -1,7 +1,7 @@
-"""A party's network: a VPC whose only ways out are the VPC endpoints of the AWS services in use.
+"""A party's network: a VPC that can reach the AWS services in use, through VPC endpoints, and nothing else.
 
-What passes an endpoint has to be signed with credentials of the party's own account, so that a trainer that was taken
-over can't carry data out with credentials of somebody else's; buckets, queues and experiments are also named.
+A request through an endpoint must be signed with credentials of the party's own account, so that a hijacked trainer
+can't send data out with somebody else's credentials. Buckets, queues and experiments are also limited by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,9 @@ from constructs import Construct
 from fedsilo import names
 from fedsilo.config.federation import Federation, Party
 from stacks import grants
-from stacks.acknowledge import acknowledge
 from stacks.base import PartyStack
 from stacks.log_bucket import LogBucket
+from stacks.nag import acknowledge
 
 _SERVICES = ec2.InterfaceVpcEndpointAwsService
 _INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str]]] = {
@@ -33,11 +33,11 @@ _INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str
     "SageMakerApi": (_SERVICES.SAGEMAKER_API, ["sagemaker:*"]),
     "SageMakerMetrics": (_SERVICES.SAGEMAKER_METRICS, ["sagemaker:BatchPutMetrics"]),
 }
-"""The interface endpoints of an isolated party, and the actions that pass each. Nothing else is reached, so nothing
-else is paid for: https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html."""
+"""The interface endpoints of an isolated party, and the actions that each allows. The list has only what a private
+cluster needs, because each endpoint costs: https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html."""
 
 _AWS_DOMAINS = ["*.amazonaws.com", "*.api.aws", "*.internal"]
-"""What a name may end in to be looked up: VPC endpoints and instances. DNS is a way out too."""
+"""The domains of VPC endpoints and instances. No other name is resolved, because DNS can carry data out too."""
 
 _VPC_ACKNOWLEDGED = {
     "CloudFormation-Validate::W3010": "zones come from the spec, so that synth asks nobody",
@@ -48,7 +48,7 @@ _NAT_ACKNOWLEDGED = {
 
 
 class NetworkStack(PartyStack):
-    """VPC, endpoints, flow logs."""
+    """The VPC, its endpoints and its flow logs."""
 
     def __init__(self, scope: Construct, *, federation: Federation, party: Party) -> None:
         super().__init__(
@@ -71,7 +71,7 @@ class NetworkStack(PartyStack):
 
     @property
     def availability_zones(self) -> list[str]:
-        """The spec's, so that synth asks nobody (https://docs.aws.amazon.com/cdk/v2/guide/context.html)."""
+        """The zones of the spec. CDK would ask AWS at synth (https://docs.aws.amazon.com/cdk/v2/guide/context.html)."""
         return [*self.party.availability_zones]
 
     def _make_isolated(self) -> ec2.Vpc:
@@ -102,16 +102,16 @@ class NetworkStack(PartyStack):
         return vpc
 
     def _make_s3_endpoint(self) -> None:
-        """The gateway endpoint costs nothing, so that a party with a NAT gateway has it as well.
+        """Make the gateway endpoint of S3. It costs nothing, so a party with a NAT gateway has it as well.
 
-        In mlops mode everything passes: FedML keeps models in buckets of its own and gives credentials for them.
+        In mlops mode it allows everything: FedML keeps models in its own buckets and issues credentials for them.
         """
         region = self.party.region
         endpoint = self.vpc.add_gateway_endpoint("S3", service=ec2.GatewayVpcEndpointAwsService.S3)
         if self._federation.control_plane == "mlops":
             return
         buckets = [
-            grants.Hub.of(self._federation).bucket_name,
+            grants.HubResources.of(self._federation).bucket_name,
             names.data_bucket(self._federation.name, self.party.name, self.account, region),
         ]
         endpoint.add_to_policy(
@@ -120,8 +120,8 @@ class NetworkStack(PartyStack):
                 [names.bucket_arn(bucket, key) for bucket in buckets for key in (None, "*")],
             )
         )
-        # Two buckets of AWS's own, reached by addresses that AWS has signed: the layers of images in ECR, and
-        # CloudFormation's, where the kubectl function reports.
+        # Two of AWS's own buckets, reached through URLs that AWS has signed: ECR's, with the layers of images, and
+        # CloudFormation's, to which the kubectl function reports.
         endpoint.add_to_policy(
             iam.PolicyStatement(
                 principals=[iam.StarPrincipal()],
@@ -138,7 +138,7 @@ class NetworkStack(PartyStack):
         )
 
     def _make_interface_endpoints(self) -> None:
-        """One closed security group for all of them: with one each, three quarters of the stack would be groups."""
+        """Make the interface endpoints. They share one security group, which keeps the stack small."""
         security_group = ec2.SecurityGroup(
             self, "Endpoints", vpc=self.vpc, description="HTTPS from the VPC to its endpoints", allow_all_outbound=False
         )
@@ -151,13 +151,13 @@ class NetworkStack(PartyStack):
                 security_groups=[security_group],
                 open=False,
             )
-            for statement in self._passing(id_, actions):
+            for statement in self._allowed_through(id_, actions):
                 endpoint.add_to_policy(statement)
 
-    def _passing(self, endpoint: str, actions: Sequence[str]) -> list[iam.PolicyStatement]:
-        """What passes an endpoint."""
+    def _allowed_through(self, endpoint: str, actions: Sequence[str]) -> list[iam.PolicyStatement]:
+        """The statements of an endpoint's policy."""
         if endpoint == "Sqs":
-            hub = grants.Hub.of(self._federation)
+            hub = grants.HubResources.of(self._federation)
             return [self._own_credentials(actions, [hub.data_queue("*"), hub.control_queue("*")])]
         if endpoint.startswith("SageMaker"):
             experiment = names.experiment(self._federation.name, self.party.rank)
@@ -175,7 +175,7 @@ class NetworkStack(PartyStack):
         )
 
     def _make_dns_firewall(self) -> None:
-        """Names of AWS resolve; all others do not: what is written into a looked-up name also leaves the VPC."""
+        """Let names of AWS be resolved and no others: a looked-up name can carry data out of the VPC."""
         allowed, others = (
             resolver.CfnFirewallDomainList(self, id_, domains=domains)
             for id_, domains in (("AwsDomains", _AWS_DOMAINS), ("AllDomains", ["*"]))

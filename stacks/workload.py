@@ -1,4 +1,4 @@
-"""What runs in a party's cluster: the agent, the template of its trainers, and what the two may do."""
+"""The programs in a party's cluster: the agent and the template of its trainers, with their roles."""
 
 import os
 from pathlib import Path
@@ -9,6 +9,7 @@ from aws_cdk import aws_kms as kms
 from constructs import Construct
 
 from fedsilo import names
+from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation, Party
 from stacks import grants, manifests
 from stacks.addons import pod_role
@@ -17,14 +18,14 @@ from stacks.base import PartyStack
 _ROOT = Path(__file__).parents[1]
 
 _MQTT = 1883
-"""Where FedML's broker listens."""
+"""The port of FedML's broker."""
 
 _STOCK_FEDML = {"TORCH": "requirements/torch-mlops.txt", "REQUIREMENTS": "requirements/mlops.txt"}
 """The Dockerfile's arguments for an image with FedML's cloud half."""
 
 
 class WorkloadStack(PartyStack):
-    """Training image, roles, and the Kubernetes objects of namespace ``fedsilo``."""
+    """The training image, the roles, and the Kubernetes objects of namespace ``fedsilo``."""
 
     def __init__(
         self,
@@ -46,7 +47,7 @@ class WorkloadStack(PartyStack):
         self._federation = federation
         self._who = federation.name, party.name
         self._cluster = cluster
-        self._hub = grants.Hub.of(federation)
+        self._hub = grants.HubResources.of(federation)
         self._data_key = data_key
         self._data_bucket = names.data_bucket(*self._who, self.account, party.region)
         if federation.control_plane == "mlops":
@@ -55,11 +56,11 @@ class WorkloadStack(PartyStack):
             self._run_own_agent()
 
     def _run_own_agent(self) -> None:
-        """The agent of fedsilo, and the template of the trainers that it starts."""
+        """Deploy fedsilo's agent and the template of the trainers that it starts."""
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), self._agents_grants())
         trainer = self._make_role(names.TRAINER, names.trainer_role(*self._who), self._trainers_grants())
         image = self.party.image or self._build_image({})
-        house = [
+        prerequisites = [
             *manifests.network_policies(self.party),
             manifests.service_account(names.AGENT),
             manifests.service_account(names.TRAINER),
@@ -67,50 +68,50 @@ class WorkloadStack(PartyStack):
             manifests.settings(self._settings()),
             manifests.policy(self.party),
         ]
-        self._run(house, [manifests.trainer(image, self.party), manifests.agent(image)], [agent, trainer])
+        self._apply(prerequisites, [manifests.trainer(image, self.party), manifests.agent(image)], [agent, trainer])
         self.output("ImageUri", image, "what the agent and the trainers run")
         self.output("Next", "fedsilo silo list", "the agent reports within two minutes of the deployment")
 
     def _run_fedmls_agent(self) -> None:
-        """FedML's agent, which takes part in runs of FedML's platform in its own pod."""
+        """Deploy FedML's agent, which takes part in runs of FedML's platform in its own pod."""
         secret = self._federation.mlops_secret
         granted = [*self._own_records_and_data(), grants.mlops_secret(secret, self.party, self.account)]
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), granted)
         image = self.party.image or self._build_image(_STOCK_FEDML)
-        house = [
+        prerequisites = [
             *manifests.network_policies(self.party, _MQTT),
             manifests.service_account(names.AGENT),
             manifests.settings(self._settings()),
         ]
-        self._run(house, [manifests.mlops_agent(image, self.party, secret)], [agent])
+        self._apply(prerequisites, [manifests.mlops_agent(image, self.party, secret)], [agent])
         self.output("ImageUri", image, "what FedML's agent runs in")
         device = names.mlops_device(*self._who)
         self.output("Next", device, "the device on FedML's platform a minute after the deployment; see docs/mlops.md")
 
-    def _run(
+    def _apply(
         self,
-        house: list[manifests.Manifest],
+        prerequisites: list[manifests.Manifest],
         programs: list[manifests.Manifest],
         identities: list[eks.CfnPodIdentityAssociation],
     ) -> None:
-        """The namespace, then what is to be there before a pod is, then the programs."""
+        """Apply the namespace, then the objects that pods need when they start, then the programs."""
         namespace = self.apply("Namespace", self._cluster, manifests.namespace())
-        before = self.apply("House", self._cluster, manifests.quota(self.party.compute), *house)
+        before = self.apply("House", self._cluster, manifests.quota(self.party.compute), *prerequisites)
         before.node.add_dependency(namespace)
-        # A pod gets its credentials when it starts, or never.
+        # A pod gets credentials only if its identity exists when it starts.
         self.apply("Programs", self._cluster, *programs).node.add_dependency(before, *identities)
 
     def _settings(self) -> dict[str, str]:
-        """What the agent and the trainer read from their environment; a run's own settings come with its Job."""
-        return {
-            "FEDSILO_FEDERATION": self._federation.name,
-            "FEDSILO_PARTY": self.party.name,
-            "FEDSILO_RANK": str(self.party.rank),
-            "FEDSILO_HUB_ACCOUNT": self._hub.account,
-            "FEDSILO_HUB_REGION": self._hub.region,
-            "FEDSILO_DATA": f"s3://{self._data_bucket}/" if self._data_key else "packaged",
-            "AWS_REGION": self.party.region,
-        }
+        """The environment of the agent and of every trainer. The settings of a run come with its Job."""
+        settings = Settings.model_construct(  # not validated, because the account may be a CDK token
+            federation=self._federation.name,
+            party=self.party.name,
+            rank=self.party.rank,
+            hub_account=self._hub.account,
+            hub_region=self._hub.region,
+            data=f"s3://{self._data_bucket}/" if self._data_key else "packaged",
+        )
+        return settings.to_environment() | {"AWS_REGION": self.party.region}
 
     def _trainers_grants(self) -> list[grants.Grant]:
         return [
@@ -136,7 +137,7 @@ class WorkloadStack(PartyStack):
         ]
 
     def _make_role(self, noun: str, name: str, allowed: list[grants.Grant]) -> eks.CfnPodIdentityAssociation:
-        """A role, what it may do, and the service account of the same noun that gets it."""
+        """Make a role with its grants, and assign it to the service account of the same noun."""
         role = pod_role(self, noun.title(), role_name=name, description=f"The {noun} of {self.party.name}")
         grants.managed_policy(
             self,
@@ -156,7 +157,7 @@ class WorkloadStack(PartyStack):
         )
 
     def _build_image(self, requirements: dict[str, str]) -> str:
-        """The image of this repository, built when the app is deployed; synth only reads the files it is made of."""
+        """The URI of the image that is built from this repository when the app is deployed; synth builds nothing."""
         index = os.environ.get("FEDSILO_TORCH_INDEX", "")
         asset = assets.DockerImageAsset(
             self,
@@ -164,7 +165,7 @@ class WorkloadStack(PartyStack):
             directory=str(_ROOT),
             file="workloads/image/Dockerfile",
             platform=assets.Platform.LINUX_AMD64,
-            # The default index's build of torch runs on both; one of CPU builds makes a much smaller image.
+            # The default index's build of torch runs on CPUs and GPUs. An index of CPU builds makes a smaller image.
             build_args=requirements | ({} if self.party.compute.gpu else {"TORCH_INDEX": index}),
         )
         return asset.image_uri

@@ -1,5 +1,5 @@
-"""The files and variables that describe a federation, a run and a process, and the checks of each.
+"""What describes a federation, a run and a process: federation.yaml, run.json and the environment, with their checks.
 
 Read ``federation.py`` first: the schema of federation.yaml.
-It never calls AWS.
+Nothing here calls AWS.
 """

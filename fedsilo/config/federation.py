@@ -169,7 +169,7 @@ class Access(_Model):
     """Default view: it shows everything but secrets, which is enough to watch over a cluster."""
 
 
-class _Settings(_Model):
+class _PartySettings(_Model):
     """The settings that the aggregator and the silos share."""
 
     account: Account | None = None
@@ -208,14 +208,14 @@ class _Settings(_Model):
     """What runs may do to the party."""
 
 
-class Aggregator(_Settings):
+class Aggregator(_PartySettings):
     """The party that owns the hub, sends the global model and aggregates the updates."""
 
     name: ClassVar[str] = names.AGGREGATOR
     rank: ClassVar[int] = 0
 
 
-class Silo(_Settings):
+class Silo(_PartySettings):
     """A party that trains on data of its own."""
 
     name: Name

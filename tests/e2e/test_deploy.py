@@ -1,20 +1,19 @@
 """The CDK command line deploys and destroys a whole federation, against moto server.
 
-It proves that the CLI takes the app, that every reference, import and name resolves in an engine that is not CDK's,
-that there is an order in which all can be made and unmade, and what reaches Kubernetes with every token resolved. It
-does not prove what only AWS can: quotas, whether the deploying role may do it, versions of EKS and of add-ons, that
-endpoints suffice for a private cluster, that custom resources' functions run, that kubectl applies, rollback, how long
-it takes. Types that moto_plugin.py adds are checked against its model alone. No image is built: there is no Docker, so
-the spec names one by digest.
+This proves that the command line accepts the app, that every reference, import and name resolves outside of CDK, that
+everything can be made and removed in some order, and what reaches Kubernetes once every token is resolved.
+
+It does not prove what only AWS can: quotas, permissions of the deploying role, versions of EKS and of add-ons, whether
+the endpoints suffice for a private cluster, the functions of custom resources, kubectl, rollback, and duration.
+Resource types that cdk_moto.py adds are checked against its model alone. No image is built, because that needs Docker:
+the spec names an image by digest.
 """
 
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,12 +22,12 @@ from typing import Any
 import boto3
 import kubernetes_validate
 import pytest
-import requests
 
 from fedsilo import names
 from fedsilo.config.load import load_federation
 from stacks.cluster import KUBERNETES
 from tests.support import cdk_moto
+from tests.support.moto_process import moto_process
 
 pytestmark = [pytest.mark.deploy, pytest.mark.timeout(580)]
 
@@ -47,7 +46,7 @@ silos:
 
 @dataclass
 class Laptop:
-    """A directory with the spec in it, a moto server, and the environment in which cdk finds both."""
+    """A directory with the spec, a moto server, and the environment in which cdk finds both."""
 
     directory: Path
     environment: dict[str, str]
@@ -81,44 +80,26 @@ class Laptop:
 def laptop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laptop]:
     directory = tmp_path_factory.mktemp("laptop")
     (directory / "federation.yaml").write_text(SPEC)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     log, records = directory / "moto.log", directory / "records"
-    server = subprocess.Popen(
-        [sys.executable, "-c", "from tests.support import cdk_moto as m; m.run()", "-H", "127.0.0.1", "-p", str(port)],
-        cwd=ROOT,
-        env={**os.environ, cdk_moto.RECORDS: str(records)},
-        stdout=log.open("w"),
-        stderr=subprocess.STDOUT,
-    )
-    url = f"http://localhost:{port}"  # moto takes the address of a template apart, and knows this name
-    environment = {
-        **os.environ,
-        "FEDSILO_FEDERATION_FILE": str(directory / "federation.yaml"),
-        "CDK_VALIDATION": "false",
-        "AWS_ENDPOINT_URL": url,
-        "AWS_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    try:
-        for _ in range(600):
-            try:
-                requests.get(f"{url}/moto-api/", timeout=1)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.1)
+    command = [sys.executable, "-c", "from tests.support import cdk_moto; cdk_moto.run()"]
+    with moto_process(command, {cdk_moto.RECORDS: str(records)}, log) as port:
+        environment = {
+            **os.environ,
+            "FEDSILO_FEDERATION_FILE": str(directory / "federation.yaml"),
+            "CDK_VALIDATION": "false",
+            # moto takes the address of a template apart, and knows this name
+            "AWS_ENDPOINT_URL": f"http://localhost:{port}",
+            "AWS_REGION": REGION,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
         yield Laptop(directory, environment, log, records)
-    finally:
-        server.terminate()
-        server.wait(timeout=10)
 
 
 @pytest.fixture(scope="module")
 def deployed(laptop: Laptop) -> dict[str, Any]:
-    """The templates by stack name, once ``cdk deploy --all`` is through."""
+    """The templates by stack name, after ``cdk deploy --all``."""
     out = laptop.directory / "cdk.out"
     laptop.cdk("bootstrap", f"aws://{ACCOUNT}/{REGION}")
     laptop.cdk("deploy", "--all", "--require-approval", "never", "--output", str(out))

@@ -1,77 +1,8 @@
-"""The federations, synthesized once for all tests: the example, one with every setting away from its default, and one
-on FedML's hosted platform.
-"""
+"""The federations of ``FILES``, each synthesized once for all tests of the stacks."""
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
-
-import aws_cdk as cdk
 import pytest
 
-from app import compose
-from fedsilo import names
-from fedsilo.config.federation import Federation, Party
-from fedsilo.config.load import load_federation
-from stacks.base import FLAGS
-from tests.stacks.resolve import ACCOUNT, Resolver, manifests
-
-ROOT = Path(__file__).parents[2]
-FILES = {
-    "example": ROOT / "federation.yaml",
-    "everything": Path(__file__).with_name("everything.yaml"),
-    "mlops": Path(__file__).with_name("mlops.yaml"),
-}
-
-Template = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Synthesized:
-    """A federation, its app, and its templates by stack name."""
-
-    federation: Federation
-    app: cdk.App
-    directory: Path
-    templates: dict[str, Template]
-
-    def resources(self, kind: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-        """Stack, logical id and resolved properties of every resource of the kind."""
-        for stack, template in self.templates.items():
-            for logical_id, resource in template["Resources"].items():
-                if resource["Type"] == kind:
-                    yield stack, logical_id, self.resolver(stack)(resource.get("Properties", {}))
-
-    def party_of(self, stack: str) -> Party:
-        """The party in whose account and Region the stack is."""
-        if stack == names.stack(self.federation.name, "hub"):
-            return self.federation.aggregator
-        middle = stack.removeprefix(f"{self.federation.name}-").rpartition("-")[0]
-        return self.federation.party(middle)
-
-    def resolver(self, stack: str) -> Resolver:
-        party = self.party_of(stack)
-        return Resolver(self.templates, stack, account=party.account or ACCOUNT, region=party.region)
-
-    def manifests(self, party: str) -> list[dict[str, Any]]:
-        """Every Kubernetes object of the party's cluster."""
-        stacks = [names.stack(self.federation.name, party, part) for part in ("cluster", "workload")]
-        return [m for stack in stacks for m in manifests(self.resolver(stack), self.templates[stack])]
-
-
-def synthesize(path: Path, outdir: Path, only: Callable[..., cdk.Stack] | None = None) -> Synthesized:
-    """All of the federation, or ``only`` one stack of it."""
-    federation = load_federation(path)
-    if only:
-        app = cdk.App(context=FLAGS, outdir=str(outdir), analytics_reporting=False)
-        only(app, federation=federation)
-    else:
-        app = compose(federation, outdir=str(outdir))
-    assembly = app.synth(skip_validation=True)  # test_validators.py has one with it
-    templates = {stack.stack_name: json.loads(Path(stack.template_full_path).read_text()) for stack in assembly.stacks}
-    return Synthesized(federation, app, outdir, templates)
+from tests.support.synthesis import FILES, Synthesized, synthesize
 
 
 @pytest.fixture(scope="session")
@@ -91,13 +22,13 @@ def mlops(tmp_path_factory: pytest.TempPathFactory) -> Synthesized:
 
 @pytest.fixture(params=["example", "everything"])
 def synthesized(request: pytest.FixtureRequest) -> Synthesized:
-    """Each of the two with fedsilo's own control plane."""
+    """Each federation with fedsilo's own control plane."""
     federation: Synthesized = request.getfixturevalue(request.param)
     return federation
 
 
 @pytest.fixture(params=FILES)
 def whichever(request: pytest.FixtureRequest) -> Synthesized:
-    """Each of all."""
+    """Each federation."""
     federation: Synthesized = request.getfixturevalue(request.param)
     return federation

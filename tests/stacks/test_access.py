@@ -1,24 +1,21 @@
-"""The access matrix: who may do what to whose, by IAM's own logic over all synthesized policies together.
+"""The access matrix: what each role may do to each party's resources, by IAM's own logic over all policies together.
 
-For every role of every party, and for whoever holds the operator's policy, each action is asked on each party's
-resources. What has to be allowed is written down here a second time, in plain Python and not taken from the stacks;
-everything else has to be denied. Identity, bucket, queue, key and VPC endpoint policies are evaluated by
-@cloud-copilot/iam-simulate. Not covered: organisations' policies, and what AWS's own managed policies allow.
+Each role of each party, and an operator, asks for each action on each party's resources. This module says in plain
+Python what has to be allowed, independently of the stacks; everything else has to be denied. The identity, bucket,
+queue, key and VPC endpoint policies are evaluated. Policies of organisations and AWS's managed policies are not.
 """
 
-import json
-import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from fedsilo import names
-from fedsilo.config.federation import Party, Silo
+from fedsilo.config.federation import Silo
 from fedsilo.keys import INDEX, RunKeys, agent_key
-from tests.stacks.conftest import ROOT, Synthesized
-from tests.stacks.resolve import ACCOUNT
+from tests.support.access import Policies, Question, Who, key_arn, simulate
+from tests.support.cloudformation import ACCOUNT
+from tests.support.synthesis import Synthesized
 
 RUN = RunKeys("run-1")
 LISTED = f"{INDEX}8202000000000/run-1/heart_disease/4/50"
@@ -34,98 +31,6 @@ EXPERIMENT_ACTIONS = ("CreateExperiment", "DescribeExperiment", "AddTags", "Dele
 COMPONENT_ACTIONS = ("CreateTrialComponent", "UpdateTrialComponent", "BatchPutMetrics", "DeleteTrialComponent")
 
 
-@dataclass(frozen=True)
-class Who:
-    """A principal: a party's trainer or agent, or the operator."""
-
-    role: str
-    party: Party
-    arn: str
-
-
-@dataclass(frozen=True)
-class Question:
-    who: Who
-    action: str
-    resource: str
-    owner: Party
-    """The party in whose account the resource is."""
-    expected: bool
-    context: dict[str, str | list[str]] = field(default_factory=dict)
-
-    def __str__(self) -> str:
-        return f"{self.who.party.name}'s {self.who.role}: {self.action} on {self.resource} {self.context or ''}"
-
-
-class Policies:
-    """Every policy of a federation's templates, by what it is attached to."""
-
-    def __init__(self, synthesized: Synthesized) -> None:
-        self._s = synthesized
-        self.identity: dict[str, list[Any]] = {}
-        self.resource: dict[str, Any] = {}
-        self.endpoints: dict[tuple[str, str], Any] = {}
-        for stack, _, p in synthesized.resources("AWS::IAM::ManagedPolicy"):
-            account = synthesized.party_of(stack).account or ACCOUNT
-            for role in p.get("Roles", ["an-operator"]):
-                self.identity.setdefault(names.role_arn(role, account), []).append(p["PolicyDocument"])
-        for _, _, p in synthesized.resources("AWS::S3::BucketPolicy"):
-            self.resource[names.bucket_arn(p["Bucket"])] = p["PolicyDocument"]
-        for stack, _, p in synthesized.resources("AWS::SQS::QueuePolicy"):
-            owner = synthesized.party_of(stack)
-            for queue in p["Queues"]:
-                self.resource[names.queue_arn(queue, owner.account or ACCOUNT, owner.region)] = p["PolicyDocument"]
-        for stack, logical_id, p in synthesized.resources("AWS::KMS::Key"):
-            owner = synthesized.party_of(stack)
-            self.resource[key_arn(owner, stack, logical_id)] = p["KeyPolicy"]
-        for stack, _, p in synthesized.resources("AWS::EC2::VPCEndpoint"):
-            service = str(p["ServiceName"]).rpartition(f"{synthesized.party_of(stack).region}.")[2]
-            self.endpoints[synthesized.party_of(stack).name, service] = p.get("PolicyDocument")
-
-    def simulation(self, question: Question) -> dict[str, Any]:
-        who = question.who
-        service = question.action.partition(":")[0]
-        bucket = "/".join(question.resource.split("/")[:1]) if service == "s3" else question.resource
-        in_cluster = who.role != "operator"
-        endpoint = self._endpoint(who.party, question.action) if in_cluster else None
-        return {
-            "request": {
-                "principal": who.arn,
-                "action": question.action,
-                "resource": {"resource": question.resource, "accountId": question.owner.account or ACCOUNT},
-                "contextVariables": {
-                    "aws:PrincipalArn": who.arn,
-                    "aws:PrincipalAccount": who.arn.split(":")[4],
-                    "aws:SecureTransport": "true",
-                    **question.context,
-                },
-            },
-            "identityPolicies": [
-                {"name": f"policy-{i}", "policy": document} for i, document in enumerate(self.identity[who.arn])
-            ],
-            "resourcePolicy": self.resource.get(bucket),
-            "serviceControlPolicies": [],
-            "resourceControlPolicies": [],
-            "vpcEndpointPolicies": [{"name": "endpoint", "policy": endpoint}] if endpoint else None,
-        }
-
-    def _endpoint(self, party: Party, action: str) -> Any | None:
-        """The policy of the endpoint that the call goes through; KMS is called by S3 and SQS, not by the pod."""
-        service, _, operation = action.partition(":")
-        by_service = {
-            "s3": "s3",
-            "sqs": "sqs",
-            "sagemaker": "sagemaker.metrics" if operation == "BatchPutMetrics" else "sagemaker.api",
-        }
-        if party.egress == "nat" and service != "s3":
-            return None
-        return self.endpoints[party.name, by_service[service]] if service in by_service else None
-
-
-def key_arn(party: Party, stack: str, logical_id: str) -> str:
-    return f"arn:aws:kms:{party.region}:{party.account or ACCOUNT}:key/{stack}-{logical_id}"
-
-
 def roles(synthesized: Synthesized) -> Iterator[Who]:
     fed = synthesized.federation
     for party in fed.parties:
@@ -136,7 +41,7 @@ def roles(synthesized: Synthesized) -> Iterator[Who]:
 
 
 def may_touch_object(who: Who, action: str, key: str) -> bool:
-    """What the design says of objects: a party writes below its own prefix and reads what is addressed to it."""
+    """Whether the design allows it: a party writes below its own prefix and reads what is addressed to it."""
     read, write = action == "GetObject", action in WRITES
     if key.startswith("agents/"):
         itself = who.role == "agent" and key == agent_key(who.party.name)
@@ -162,9 +67,10 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
 
 
 def may_list(who: Who, key: str) -> bool:
-    """A key is listed by whoever may read it, except that run.json and the agents' names are no secret to agents.
+    """Whether the design allows listing the key.
 
-    The aggregator's trainer lists everything.
+    The operator and the aggregator's trainer may list everything, and a party its own status. Agents may also list
+    run.json and the other agents.
     """
     if who.role == "operator" or (who.role == "trainer" and who.party.name == names.AGGREGATOR):
         return True
@@ -183,7 +89,7 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
         keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), agent_key(name)}
         keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model").key, RUN.mail(name, names.AGGREGATOR, 2, "update").key}
         for other in fed.parties:
-            # Keys that a pattern with a star might take for the other's own: a star also matches slashes.
+            # Keys that a pattern might match by mistake, because a star also matches slashes.
             keys |= {RUN.mail(name, other.name, 3, "update").key, f"{RUN.party(name)}{other.name}/model.safetensors"}
     for key in sorted(keys):
         for action in OBJECT_ACTIONS:
@@ -230,7 +136,7 @@ def about_queues(synthesized: Synthesized, who: Who) -> Iterator[Question]:
             tags: dict[str, str | list[str]] = {f"aws:ResourceTag/{names.FEDERATION_TAG}": fed.name}
             arn = names.queue_arn(queue, hub.account or ACCOUNT, hub.region)
             yield Question(who, f"sqs:{action}", arn, hub, expected, tags)
-    # A federation whose name begins with this one's, in the same account.
+    # The queues of a federation in the same account whose name begins with this one's.
     for queue in (names.data_queue(f"{fed.name}-2", "near"), names.control_queue(f"{fed.name}-2", "near")):
         tags = {f"aws:ResourceTag/{names.FEDERATION_TAG}": f"{fed.name}-2"}
         yield Question(
@@ -283,18 +189,8 @@ def about_data_and_keys(synthesized: Synthesized, who: Who) -> Iterator[Question
         yield Question(who, action, key, hub, expected, context)
 
 
-def simulate(simulations: list[dict[str, Any]]) -> list[str]:
-    """What IAM answers to each: Allowed, ImplicitlyDenied, ExplicitlyDenied, or an error."""
-    script = ROOT / "tests" / "stacks" / "simulate.mjs"
-    done = subprocess.run(
-        ["node", str(script)], input=json.dumps(simulations), capture_output=True, text=True, check=True
-    )
-    results: list[str] = json.loads(done.stdout)
-    return results
-
-
 @pytest.mark.parametrize("about", [about_objects, about_queues, about_experiments, about_data_and_keys])
-def test_what_must_be_allowed_is_and_all_else_is_denied(synthesized: Synthesized, about: Any) -> None:
+def test_role_is_allowed_what_it_needs_and_nothing_else(synthesized: Synthesized, about: Any) -> None:
     policies = Policies(synthesized)
     questions = [question for who in roles(synthesized) for question in about(synthesized, who)]
     results = simulate([policies.simulation(question) for question in questions])
@@ -307,8 +203,8 @@ def test_what_must_be_allowed_is_and_all_else_is_denied(synthesized: Synthesized
     assert sum(question.expected for question in questions) > 20
 
 
-def test_endpoints_let_nothing_out_to_others_whatever_the_pods_role_may_do(synthesized: Synthesized) -> None:
-    """A pod that may do everything, or has somebody else's credentials, still reaches the federation's own alone."""
+def test_endpoints_stop_all_traffic_to_others_even_for_an_admin_role(synthesized: Synthesized) -> None:
+    """A pod with all permissions, or with others' credentials, still reaches only the federation's resources."""
     fed = synthesized.federation
     policies = Policies(synthesized)
     elsewhere = "999999999999"

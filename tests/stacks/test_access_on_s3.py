@@ -1,15 +1,10 @@
-"""The S3 half of the access matrix by a server: moto with IAM enforced, roles assumed through STS, real requests.
+"""The S3 half of the access matrix with real requests: moto enforces IAM, and roles are assumed through STS.
 
-moto enforces IAM for S3 per resource, and for no other service, so the rest is left to test_access.py. What moto does
-not know is taken out before: the hub's key (it does not check keys on S3) and condition keys other than s3:prefix.
+moto enforces IAM by resource for S3 alone, so test_access.py covers the other services. The roles get only the
+statements about S3, because moto does not check the hub's key.
 """
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,8 +16,9 @@ from botocore.exceptions import ClientError
 
 from fedsilo import names
 from fedsilo.keys import MAIL_TAG, RunKeys
-from tests.stacks.conftest import Synthesized
-from tests.stacks.resolve import ACCOUNT
+from tests.support.cloudformation import ACCOUNT
+from tests.support.moto_process import moto_process
+from tests.support.synthesis import Synthesized
 
 RUN = RunKeys("run-1")
 PARTIES = ("aggregator", "cleveland", "hungary")
@@ -35,34 +31,16 @@ def client(service: str, endpoint: str, **credentials: str) -> Any:
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[str]:
-    """A moto server on a free port of the loopback interface, without authentication until it is switched on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = subprocess.Popen(
-        ["moto_server", "-H", "127.0.0.1", "-p", str(port)],
-        env={**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "999999"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        for _ in range(300):
-            try:
-                requests.get(f"{url}/moto-api/", timeout=1)
-                break
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        yield url
-    finally:
-        server.send_signal(signal.SIGTERM)
-        server.wait(timeout=10)
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a moto server that asks for no authentication until ``reset-auth``."""
+    log = tmp_path_factory.mktemp("guarded") / "moto.log"
+    with moto_process(["moto_server"], {"INITIAL_NO_AUTH_ACTION_COUNT": "999999"}, log) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
 def trainers(guarded: str, example: Synthesized) -> dict[str, Any]:
-    """S3 as each party's trainer sees it; the mail bucket is there, with an object of each party in it."""
+    """S3 clients with each party's trainer role. The mail bucket exists, with an object of each party in it."""
     s3, iam, sts = (client(service, guarded) for service in ("s3", "iam", "sts"))
     bucket = names.mail_bucket("heart", ACCOUNT, "us-east-1")
     s3.create_bucket(Bucket=bucket)

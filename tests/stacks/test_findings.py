@@ -1,4 +1,4 @@
-"""cdk-nag finds nothing in the stacks that is not acknowledged, and all that is acknowledged."""
+"""cdk-nag reports nothing but acknowledged findings, and every acknowledgement matches a finding."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +10,16 @@ from constructs import IConstruct
 
 from app import compose
 from fedsilo.config.load import load_federation
-from tests.stacks.conftest import FILES, Synthesized
+from tests.support.synthesis import FILES, Synthesized
 
 CDKS_OWN = ("CloudFormation-Validate::", "Annotation::")
-"""Findings of CDK's own validation, of which test_validators.py has one run."""
+"""Findings of CDK's own validation, which test_validators.py runs."""
 
 PACKS = (AwsSolutionsChecks, HIPAASecurityChecks)
 
 
 class Recorder:
-    """Stands in for CDK's acknowledgements: notes them, and lets every finding through."""
+    """Stands in for CDK's acknowledgements: it records them and suppresses no finding."""
 
     def __init__(self) -> None:
         self.acknowledged: list[tuple[str, str]] = []
@@ -30,21 +30,21 @@ class Recorder:
 
 
 def findings(scope: IConstruct) -> Iterator[tuple[str, str]]:
-    """Path of the resource, and id of the finding."""
+    """The path of each resource with a finding, and the id of the finding."""
     for pack in PACKS:
         for violation in pack(scope).validate_scope(scope).violations:
             for resource in violation.violating_resources:
                 yield resource.construct_path, violation.rule_name
 
 
-def test_nothing_is_found_that_is_not_acknowledged(whichever: Synthesized) -> None:
+def test_every_finding_is_acknowledged(whichever: Synthesized) -> None:
     assert sorted(findings(whichever.app)) == []
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_every_acknowledgement_still_applies(name: str, tmp_path: Path) -> None:
+def test_every_acknowledgement_matches_a_finding(name: str, tmp_path: Path) -> None:
     recorder = Recorder()
-    with mock.patch("stacks.acknowledge.cdk.Validations", recorder):
+    with mock.patch("stacks.nag.cdk.Validations", recorder):
         app = compose(load_federation(FILES[name]), outdir=str(tmp_path))
     found = list(findings(app))
     assert len(found) > 50

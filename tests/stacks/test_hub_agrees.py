@@ -10,7 +10,7 @@ from fedsilo import aws
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub
 from stacks.hub import HubStack
-from tests.stacks.conftest import synthesize
+from tests.support.synthesis import synthesize
 
 SPEC = """
 name: agreeing

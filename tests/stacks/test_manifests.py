@@ -1,4 +1,4 @@
-"""The Kubernetes objects as they would reach the clusters, against Kubernetes' own schemas and our own rules."""
+"""The Kubernetes objects satisfy Kubernetes' schemas and the rules of this project."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,26 +9,22 @@ import pytest
 from fedsilo import names
 from fedsilo.config.federation import Party, Policy
 from stacks.cluster import KUBERNETES
-from tests.stacks.conftest import Synthesized
+from tests.support.synthesis import Synthesized
 
 CUSTOM = {"NodePool"}
-"""Kinds that Kubernetes itself does not know, and has no schema of."""
-
-
-def objects(synthesized: Synthesized, party: Party, kind: str) -> dict[str, Any]:
-    return {m["metadata"]["name"]: m for m in synthesized.manifests(party.name) if m["kind"] == kind}
+"""Kinds of custom resources, for which Kubernetes has no schema."""
 
 
 def pods(synthesized: Synthesized) -> Iterator[tuple[Party, str, dict[str, Any]]]:
-    """The specs of the pods: the agent's and the trainers'."""
+    """The pod specs of each party's agent and trainers: party, service account and spec."""
     for party in synthesized.federation.parties:
-        agent = objects(synthesized, party, "Deployment")[names.AGENT]
+        agent = synthesized.objects(party, "Deployment")[names.AGENT]
         yield party, names.AGENT, agent["spec"]["template"]["spec"]
-        for trainer in objects(synthesized, party, "CronJob").values():
+        for trainer in synthesized.objects(party, "CronJob").values():
             yield party, names.TRAINER, trainer["spec"]["jobTemplate"]["spec"]["template"]["spec"]
 
 
-def test_every_manifest_is_what_kubernetes_takes(whichever: Synthesized) -> None:
+def test_every_manifest_is_valid_for_kubernetes(whichever: Synthesized) -> None:
     checked = 0
     for party in whichever.federation.parties:
         for manifest in whichever.manifests(party.name):
@@ -42,7 +38,7 @@ def test_every_manifest_is_what_kubernetes_takes(whichever: Synthesized) -> None
 def test_pods_satisfy_pod_security_restricted(whichever: Synthesized) -> None:
     """https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted"""
     for party, _, pod in pods(whichever):
-        labels = objects(whichever, party, "Namespace")[names.NAMESPACE]["metadata"]["labels"]
+        labels = whichever.objects(party, "Namespace")[names.NAMESPACE]["metadata"]["labels"]
         assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["runAsUser"] > 0
@@ -56,7 +52,7 @@ def test_pods_satisfy_pod_security_restricted(whichever: Synthesized) -> None:
             assert security["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_what_a_pod_may_write_is_a_volume_that_goes_with_it(whichever: Synthesized) -> None:
+def test_pod_can_write_only_to_volumes_that_are_removed_with_it(whichever: Synthesized) -> None:
     for _, _, pod in pods(whichever):
         (container,) = pod["containers"]
         empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
@@ -68,16 +64,16 @@ def test_only_the_agent_has_a_token_for_the_kubernetes_api(synthesized: Synthesi
     for party, name, pod in pods(synthesized):
         assert pod["serviceAccountName"] == name
         assert pod["automountServiceAccountToken"] is (name == names.AGENT)
-        accounts = objects(synthesized, party, "ServiceAccount")
+        accounts = synthesized.objects(party, "ServiceAccount")
         assert all(account["automountServiceAccountToken"] is False for account in accounts.values())
 
 
 def test_agent_may_run_jobs_in_its_own_namespace_and_nothing_else(synthesized: Synthesized) -> None:
     for party in synthesized.federation.parties:
-        (binding,) = objects(synthesized, party, "RoleBinding").values()
-        assert not objects(synthesized, party, "ClusterRoleBinding")
+        (binding,) = synthesized.objects(party, "RoleBinding").values()
+        assert not synthesized.objects(party, "ClusterRoleBinding")
         assert binding["subjects"] == [{"kind": "ServiceAccount", "name": names.AGENT, "namespace": names.NAMESPACE}]
-        role = objects(synthesized, party, "Role")[binding["roleRef"]["name"]]
+        role = synthesized.objects(party, "Role")[binding["roleRef"]["name"]]
         allowed = {
             (resource, verb) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]
         }
@@ -89,9 +85,9 @@ def test_agent_may_run_jobs_in_its_own_namespace_and_nothing_else(synthesized: S
         }
 
 
-def test_nothing_comes_in_and_only_dns_credentials_and_https_go_out(synthesized: Synthesized) -> None:
+def test_pods_accept_no_traffic_and_send_only_dns_credentials_and_https(synthesized: Synthesized) -> None:
     for party in synthesized.federation.parties:
-        policies = objects(synthesized, party, "NetworkPolicy")
+        policies = synthesized.objects(party, "NetworkPolicy")
         deny = policies.pop("deny-all")["spec"]
         assert deny == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
         (allow,) = policies.values()
@@ -103,28 +99,28 @@ def test_nothing_comes_in_and_only_dns_credentials_and_https_go_out(synthesized:
         assert controller["data"] == {"enable-network-policy-controller": "true"}
 
 
-def test_trainer_is_a_template_that_never_runs_of_itself(synthesized: Synthesized) -> None:
+def test_trainer_is_a_suspended_template(synthesized: Synthesized) -> None:
     for party in synthesized.federation.parties:
-        spec = objects(synthesized, party, "CronJob")[names.TRAINER]["spec"]
+        spec = synthesized.objects(party, "CronJob")[names.TRAINER]["spec"]
         job = spec["jobTemplate"]["spec"]
         assert spec["suspend"] is True
         assert job["activeDeadlineSeconds"] == party.policy.max_hours * 3600
         a_run_a_minute = job["ttlSecondsAfterFinished"] / 60
-        quota = objects(synthesized, party, "ResourceQuota")["fedsilo"]["spec"]["hard"]
+        quota = synthesized.objects(party, "ResourceQuota")["fedsilo"]["spec"]["hard"]
         assert 0 < a_run_a_minute < int(quota["count/jobs.batch"])
         (container,) = job["template"]["spec"]["containers"]
         assert container["command"] == ["fedsilo", "trainer"]
 
 
-def test_trainer_gets_what_the_spec_says_and_the_quota_has_room_for_it(everything: Synthesized) -> None:
+def test_trainer_has_the_size_of_the_spec_and_fits_in_the_quota(everything: Synthesized) -> None:
     party = everything.federation.party("near")
-    cronjob = objects(everything, party, "CronJob")[names.TRAINER]
+    cronjob = everything.objects(party, "CronJob")[names.TRAINER]
     (container,) = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["resources"] == {
         "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
         "limits": {"memory": "16Gi", "nvidia.com/gpu": "1"},
     }
-    (quota,) = objects(everything, party, "ResourceQuota").values()
+    (quota,) = everything.objects(party, "ResourceQuota").values()
     assert quota["spec"]["hard"] == {
         "requests.cpu": "8.1",
         "requests.memory": "32.25Gi",
@@ -135,21 +131,21 @@ def test_trainer_gets_what_the_spec_says_and_the_quota_has_room_for_it(everythin
     }
 
 
-def test_only_a_party_with_gpus_has_gpu_nodes_and_they_go_when_unused(everything: Synthesized) -> None:
+def test_only_a_party_with_gpus_has_gpu_nodes_and_they_are_removed_when_unused(everything: Synthesized) -> None:
     for party in everything.federation.parties:
-        pools = objects(everything, party, "NodePool")
+        pools = everything.objects(party, "NodePool")
         assert set(pools) == ({"gpu"} if party.compute.gpu else set())
-    pool = objects(everything, everything.federation.party("near"), "NodePool")["gpu"]["spec"]
+    pool = everything.objects(everything.federation.party("near"), "NodePool")["gpu"]["spec"]
     assert pool["disruption"]["consolidationPolicy"] == "WhenEmpty"
     assert pool["limits"] == {"nvidia.com/gpu": "2"}
-    cronjob = objects(everything, everything.federation.party("near"), "CronJob")[names.TRAINER]
+    cronjob = everything.objects(everything.federation.party("near"), "CronJob")[names.TRAINER]
     pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["tolerations"][0]["key"] == pool["template"]["spec"]["taints"][0]["key"]
 
 
 def test_policy_reaches_the_agent_as_its_owner_wrote_it(synthesized: Synthesized) -> None:
     for party, name, pod in pods(synthesized):
-        text = objects(synthesized, party, "ConfigMap")["policy"]["data"]["policy.json"]
+        text = synthesized.objects(party, "ConfigMap")["policy"]["data"]["policy.json"]
         assert Policy.model_validate_json(text) == party.policy
         mounted = {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v}
         assert mounted == ({"policy"} if name == names.AGENT else set())
@@ -157,7 +153,7 @@ def test_policy_reaches_the_agent_as_its_owner_wrote_it(synthesized: Synthesized
 
 @pytest.mark.parametrize("party", ["aggregator", "near", "far"])
 def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party: str) -> None:
-    settings = objects(everything, everything.federation.party(party), "ConfigMap")["settings"]["data"]
+    settings = everything.objects(everything.federation.party(party), "ConfigMap")["settings"]["data"]
     data = {"near": "s3://every-near-111111111111-eu-central-1/", "far": "s3://every-far-222222222222-us-west-2/"}
     assert settings == {
         "FEDSILO_FEDERATION": "every",
@@ -170,7 +166,7 @@ def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party:
     }
 
 
-def test_image_is_pinned_by_digest_or_by_what_it_is_made_of(whichever: Synthesized) -> None:
+def test_image_is_pinned_by_digest_or_by_its_sources(whichever: Synthesized) -> None:
     for party, _, pod in pods(whichever):
         image = pod["containers"][0]["image"]
         assert image == party.image if party.image else image.rpartition(":")[2].isalnum()

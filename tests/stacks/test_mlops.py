@@ -1,4 +1,4 @@
-"""What is deployed where FedML's hosted platform is the control plane."""
+"""What is deployed if FedML's hosted platform is the control plane."""
 
 import json
 from typing import Any
@@ -7,34 +7,33 @@ import pytest
 
 from fedsilo import names
 from fedsilo.config.federation import Party
-from tests.stacks.conftest import Synthesized
-from tests.stacks.resolve import ACCOUNT
-from tests.stacks.test_access import Policies, Question, Who, key_arn, simulate
-from tests.stacks.test_manifests import objects
+from tests.support.access import Policies, Question, Who, key_arn, simulate
+from tests.support.cloudformation import ACCOUNT
+from tests.support.synthesis import Synthesized
 
 SECRET = "hosted/fedml-api-key"  # noqa: S105 - its name
 
 
 def agent(mlops: Synthesized, party: Party) -> dict[str, Any]:
-    deployment: dict[str, Any] = objects(mlops, party, "Deployment")[names.AGENT]
+    deployment: dict[str, Any] = mlops.objects(party, "Deployment")[names.AGENT]
     return deployment
 
 
-def test_cluster_runs_fedmls_agent_and_nothing_of_fedsilos_own_control_plane(mlops: Synthesized) -> None:
+def test_cluster_runs_fedmls_agent_instead_of_fedsilos_control_plane(mlops: Synthesized) -> None:
     for party in mlops.federation.parties:
         (container,) = agent(mlops, party)["spec"]["template"]["spec"]["containers"]
         assert container["command"] == ["python", "-m", "fedsilo.mlops.agent"]
         assert {"name": names.MLOPS_SECRET_VARIABLE, "value": SECRET} in container["env"]
         assert container["workingDir"] in {mount["mountPath"] for mount in container["volumeMounts"]}
         for kind in ("CronJob", "Role", "RoleBinding", "ClusterRoleBinding"):
-            assert not objects(mlops, party, kind)
-        settings = objects(mlops, party, "ConfigMap")["settings"]["data"]
+            assert not mlops.objects(party, kind)
+        settings = mlops.objects(party, "ConfigMap")["settings"]["data"]
         assert (settings["FEDSILO_PARTY"], settings["FEDSILO_RANK"]) == (party.name, str(party.rank))
     kinds = {resource["Type"] for template in mlops.templates.values() for resource in template["Resources"].values()}
     assert "AWS::SQS::Queue" not in kinds
 
 
-def test_key_is_in_no_template_and_only_its_name_is(mlops: Synthesized) -> None:
+def test_templates_hold_the_name_of_the_key_but_not_the_key(mlops: Synthesized) -> None:
     for stack, template in mlops.templates.items():
         text = json.dumps(template)
         assert "{{resolve:secretsmanager" not in text
@@ -49,7 +48,7 @@ def test_pod_has_no_token_and_one_device_at_a_time(mlops: Synthesized) -> None:
         assert spec["template"]["spec"]["serviceAccountName"] == names.AGENT
 
 
-def test_pod_has_a_trainers_size_and_the_quota_has_room_for_it(mlops: Synthesized) -> None:
+def test_pod_has_a_trainers_size_and_fits_in_the_quota(mlops: Synthesized) -> None:
     party = mlops.federation.party("near")
     pod = agent(mlops, party)["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"] == {
@@ -57,14 +56,14 @@ def test_pod_has_a_trainers_size_and_the_quota_has_room_for_it(mlops: Synthesize
         "limits": {"memory": "16Gi", "nvidia.com/gpu": "1"},
     }
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"
-    (quota,) = objects(mlops, party, "ResourceQuota").values()
+    (quota,) = mlops.objects(party, "ResourceQuota").values()
     assert quota["spec"]["hard"]["requests.nvidia.com/gpu"] == "1"
     assert float(quota["spec"]["hard"]["requests.cpu"]) >= 4
 
 
-def test_nothing_comes_in_and_beside_https_only_fedmls_broker_is_reached(mlops: Synthesized) -> None:
+def test_pods_accept_no_traffic_and_reach_only_https_and_fedmls_broker(mlops: Synthesized) -> None:
     for party in mlops.federation.parties:
-        policies = objects(mlops, party, "NetworkPolicy")
+        policies = mlops.objects(party, "NetworkPolicy")
         assert policies["deny-all"]["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
         assert all("ingress" not in policy["spec"] for policy in policies.values())
         rules = policies["allow-aws"]["spec"]["egress"]
@@ -120,7 +119,7 @@ def questions(mlops: Synthesized, who: Who) -> list[Question]:
 
 
 @pytest.mark.parametrize("party", ["aggregator", "near", "far"])
-def test_agent_reads_the_key_and_its_own_data_keeps_its_own_record_and_does_nothing_else(
+def test_agent_may_only_read_the_key_and_its_own_data_and_record_its_own_experiment(
     mlops: Synthesized, party: str
 ) -> None:
     owner = mlops.federation.party(party)

@@ -1,4 +1,4 @@
-"""Whole templates: the same every time, small, tagged, and as the spec says."""
+"""The templates are reproducible, small and tagged, and they follow the spec."""
 
 import json
 import re
@@ -13,7 +13,7 @@ from fedsilo import names
 from fedsilo.config.checks import MAX_FOREIGN_SILOS, MAX_SILOS
 from fedsilo.keys import MAIL_TAG
 from stacks.hub import HubStack
-from tests.stacks.conftest import FILES, Synthesized, synthesize
+from tests.support.synthesis import FILES, Synthesized, synthesize
 
 SEEN_WHOLE = {
     "example": ["heart-hub", "heart-cleveland-network", "heart-cleveland-cluster", "heart-cleveland-workload"],
@@ -27,7 +27,7 @@ SEEN_WHOLE = {
 
 @pytest.mark.parametrize("stack", [stack for stacks in SEEN_WHOLE.values() for stack in stacks])
 def test_template_is_as_it_was(request: pytest.FixtureRequest, snapshot: SnapshotAssertion, stack: str) -> None:
-    """A change of a template shows in review. Update: ``pytest --snapshot-update``."""
+    """A change of a template shows in review. To accept it: ``pytest --snapshot-update``."""
     name = next(name for name, stacks in SEEN_WHOLE.items() if stack in stacks)
     synthesized: Synthesized = request.getfixturevalue(name)
     masked = re.sub(r"[0-9a-f]{64}", "<hash>", json.dumps(synthesized.templates[stack]))
@@ -47,7 +47,7 @@ def test_synth_gives_the_same_templates_and_asks_nobody(
     assert "missing" not in json.loads((tmp_path / "manifest.json").read_text())
 
 
-def test_stack_of_each_kind_for_every_party_and_no_other(whichever: Synthesized) -> None:
+def test_every_party_has_one_stack_of_each_kind(whichever: Synthesized) -> None:
     fed = whichever.federation
     assert set(whichever.templates) == {
         *([names.stack(fed.name, "hub")] if fed.control_plane == "self-hosted" else []),
@@ -73,16 +73,16 @@ def test_stacks_go_to_the_accounts_and_regions_of_the_spec(whichever: Synthesize
         assert artifact["environment"] == f"aws://{party.account or 'unknown-account'}/{party.region}"
 
 
-def test_no_template_refers_to_another_partys(whichever: Synthesized) -> None:
-    """Hub and silos deploy in any order and in different accounts, because they agree by name alone."""
+def test_no_template_imports_from_another_party(whichever: Synthesized) -> None:
+    """Hub and silos deploy in any order and in different accounts, because they know each other by name alone."""
     for stack, template in whichever.templates.items():
         imports = re.findall(r'"Fn::ImportValue": "([^:"]+):', json.dumps(template))
         assert {whichever.party_of(other).name for other in imports} <= {whichever.party_of(stack).name}
         assert names.stack(whichever.federation.name, "hub") not in imports
 
 
-def test_everything_that_can_be_tagged_says_whose_it_is(synthesized: Synthesized) -> None:
-    """CloudFormation passes a stack's tags on to its resources; the queues of the hub say their own party."""
+def test_resources_are_tagged_with_federation_and_party(synthesized: Synthesized) -> None:
+    """CloudFormation gives a stack's tags to its resources. The queues of the hub have their own party's tag."""
     manifest = json.loads((synthesized.directory / "manifest.json").read_text())
     for stack in synthesized.templates:
         tags = manifest["artifacts"][stack]["properties"]["tags"]
@@ -100,7 +100,7 @@ def test_everything_that_can_be_tagged_says_whose_it_is(synthesized: Synthesized
     }
 
 
-def test_every_stack_says_what_to_do_next(whichever: Synthesized) -> None:
+def test_outputs_of_every_stack_say_what_to_do_next(whichever: Synthesized) -> None:
     for stack, template in whichever.templates.items():
         if not stack.endswith("-network"):
             said = [out for out in template["Outputs"].values() if "Export" not in out]
@@ -120,7 +120,7 @@ def test_mail_expires_and_ledgers_do_not(synthesized: Synthesized) -> None:
     assert [r["TagFilters"] for r in rules if "ExpirationInDays" in r] == [[{"Key": key, "Value": value}]]
 
 
-def test_every_queue_sends_what_it_cannot_deliver_to_a_queue_that_is_watched(synthesized: Synthesized) -> None:
+def test_every_queue_has_a_dead_letter_queue_with_an_alarm(synthesized: Synthesized) -> None:
     fed = synthesized.federation
     queues = {properties["QueueName"]: properties for _, _, properties in synthesized.resources("AWS::SQS::Queue")}
     watched = [
@@ -136,9 +136,7 @@ def test_every_queue_sends_what_it_cannot_deliver_to_a_queue_that_is_watched(syn
 
 
 @pytest.mark.parametrize(("party", "kept"), [("aggregator", False), ("near", False), ("far", True), ("other", True)])
-def test_what_cannot_be_made_again_is_kept_unless_the_spec_says_delete(
-    everything: Synthesized, party: str, kept: bool
-) -> None:
+def test_data_is_kept_on_destroy_unless_the_spec_says_delete(everything: Synthesized, party: str, kept: bool) -> None:
     policies = {
         (stack, logical_id): resource.get("DeletionPolicy")
         for stack, template in everything.templates.items()
@@ -149,7 +147,7 @@ def test_what_cannot_be_made_again_is_kept_unless_the_spec_says_delete(
     assert set(policies.values()) == {"Retain" if kept else "Delete"}
 
 
-def test_only_a_party_that_asks_for_it_has_a_way_out(everything: Synthesized) -> None:
+def test_only_a_party_with_egress_nat_can_reach_the_internet(everything: Synthesized) -> None:
     for party in everything.federation.parties:
         kinds = Counter(
             r["Type"] for r in everything.templates[names.stack("every", party.name, "network")]["Resources"].values()
@@ -160,14 +158,14 @@ def test_only_a_party_that_asks_for_it_has_a_way_out(everything: Synthesized) ->
         assert kinds["AWS::Route53Resolver::FirewallRuleGroupAssociation"] == (1 if isolated else 0)
 
 
-def test_endpoints_stand_in_as_many_zones_as_the_spec_says(everything: Synthesized) -> None:
+def test_endpoints_are_in_as_many_zones_as_the_spec_says(everything: Synthesized) -> None:
     for stack, _, properties in everything.resources("AWS::EC2::VPCEndpoint"):
         if properties["VpcEndpointType"] == "Interface":
             assert len(properties["SubnetIds"]) == everything.party_of(stack).endpoint_zones
 
 
-def test_policies_fit_into_awss_limits_at_the_most_that_a_spec_may_hold(tmp_path: Path) -> None:
-    """Names as long as they may be: 100 silos in the hub's account, and as many foreign ones as the spec allows."""
+def test_policies_of_the_largest_federation_fit_into_the_limits_of_aws(tmp_path: Path) -> None:
+    """The names are as long as possible: 100 silos in the hub's account, or as many foreign silos as allowed."""
 
     def largest(count: int, account: str) -> Synthesized:
         lines = [

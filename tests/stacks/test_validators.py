@@ -1,4 +1,4 @@
-"""What others say of the templates: cfn-lint, and the validation that CDK itself runs on ``cdk synth``."""
+"""cfn-lint and the validation of ``cdk synth`` accept the templates."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.stacks.conftest import FILES, ROOT, Synthesized
+from tests.support.synthesis import FILES, ROOT, Synthesized
 
 IGNORED = {
     "W3005": "CDK's own functions name their role twice",
@@ -17,7 +17,7 @@ IGNORED = {
 }
 
 
-def test_cfn_lint_has_nothing_to_say(example: Synthesized, everything: Synthesized, mlops: Synthesized) -> None:
+def test_cfn_lint_reports_nothing(example: Synthesized, everything: Synthesized, mlops: Synthesized) -> None:
     shapes = [
         *example.directory.glob("heart-hub.template.json"),
         *example.directory.glob("heart-cleveland-*.template.json"),
@@ -42,7 +42,7 @@ def test_synth_passes_cdks_own_validation_without_a_warning(name: str, tmp_path:
     assert (report["conclusion"], report["violations"]) == ("success", [])
 
 
-def test_spec_that_is_not_valid_is_told_so_without_traceback(tmp_path: Path) -> None:
+def test_invalid_spec_is_reported_without_a_traceback(tmp_path: Path) -> None:
     (tmp_path / "federation.yaml").write_text("name: Heart")
     environment = {**os.environ, "FEDSILO_FEDERATION_FILE": str(tmp_path / "federation.yaml")}
     done = subprocess.run([sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True)

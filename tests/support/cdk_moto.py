@@ -1,8 +1,8 @@
-"""moto server with what it lacks to deploy and destroy a federation through CloudFormation. For tests only.
+"""A moto server that can deploy and destroy a federation through CloudFormation.
 
-It adds the resource types that moto's CloudFormation has none of, mends deletions that moto leaves out, and writes
-down every custom resource with its tokens resolved, because nothing here runs them. A type that neither knows is an
-error, where moto would skip it and call the stack complete.
+It adds the resource types that moto's CloudFormation lacks, deletes resources that moto leaves behind, and writes every
+custom resource to a file with its tokens resolved, because nothing runs custom resources here. An unknown resource type
+is an error; moto alone would skip it and report a complete stack.
 """
 
 import json
@@ -25,11 +25,11 @@ from moto.sqs.models import sqs_backends
 from moto.ssm.models import Parameter
 
 RECORDS = "FEDSILO_E2E_RECORDS"
-"""Names the file to which custom resources are written, one JSON object a line."""
+"""The variable with the name of the file to which custom resources are written, one JSON object a line."""
 
 
-class Added(CloudFormationModel):
-    """A resource that is only remembered. Subclasses say where it also has an effect."""
+class Resource(CloudFormationModel):
+    """A resource of a type that moto lacks. It keeps its properties; a subclass may give it effects."""
 
     kind = ""
 
@@ -41,10 +41,10 @@ class Added(CloudFormationModel):
         self.create()
 
     def create(self) -> None:
-        """Make the effect; raise where what the resource refers to is not there."""
+        """Apply the effects. Raises an error if something that the resource refers to does not exist."""
 
     def remove(self) -> None:
-        """Undo it."""
+        """Undo the effects."""
 
     @property
     def physical_resource_id(self) -> str:
@@ -71,7 +71,7 @@ class Added(CloudFormationModel):
     @classmethod
     def create_from_cloudformation_json(  # type: ignore[override]
         cls, resource_name: str, cloudformation_json: Any, account_id: str, region_name: str, **kwargs: Any
-    ) -> "Added":
+    ) -> "Resource":
         kwargs.setdefault("ResourceType", cls.kind)
         properties = cloudformation_json.get("Properties", {})
         if kwargs["ResourceType"].startswith("Custom::"):
@@ -81,13 +81,13 @@ class Added(CloudFormationModel):
 
     @classmethod
     def delete_from_cloudformation_json(cls, *_: Any, **__: Any) -> None:
-        """The instance's own ``delete`` does it."""
+        """Do nothing: moto then calls the instance's ``delete``."""
 
     def delete(self, account_id: str, region: str) -> None:
         self.remove()
 
 
-class Cluster(Added):
+class Cluster(Resource):
     kind = "AWS::EKS::Cluster"
 
     def create(self) -> None:
@@ -118,7 +118,9 @@ class Cluster(Added):
         ec2_backends[self.account][self.region].delete_security_group(group_id=self.group.id)
 
 
-class InCluster(Added):
+class InCluster(Resource):
+    """A resource that belongs to a cluster."""
+
     def create(self) -> None:
         eks_backends[self.account][self.region].describe_cluster(self.properties["ClusterName"])
 
@@ -135,15 +137,15 @@ class PodIdentityAssociation(InCluster):
     kind = "AWS::EKS::PodIdentityAssociation"
 
 
-class DomainList(Added):
+class DomainList(Resource):
     kind = "AWS::Route53Resolver::FirewallDomainList"
 
 
-class RuleGroup(Added):
+class RuleGroup(Resource):
     kind = "AWS::Route53Resolver::FirewallRuleGroup"
 
 
-class RuleGroupAssociation(Added):
+class RuleGroupAssociation(Resource):
     kind = "AWS::Route53Resolver::FirewallRuleGroupAssociation"
 
     def create(self) -> None:
@@ -151,15 +153,15 @@ class RuleGroupAssociation(Added):
             raise ValueError(f"no VPC {self.properties['VpcId']}")
 
 
-class Alarm(Added):
+class Alarm(Resource):
     kind = "AWS::CloudWatch::Alarm"
 
 
-class TopicPolicy(Added):
+class TopicPolicy(Resource):
     kind = "AWS::SNS::TopicPolicy"
 
 
-class QueuePolicy(Added):
+class QueuePolicy(Resource):
     kind = "AWS::SQS::QueuePolicy"
 
     def create(self) -> None:
@@ -169,8 +171,8 @@ class QueuePolicy(Added):
             backend.set_queue_attributes(url.rpartition("/")[2], {"Policy": policy})
 
 
-class BucketPolicy(Added):
-    """Without denials under a condition: moto would apply them whatever the condition says."""
+class BucketPolicy(Resource):
+    """A policy without its conditional denials, because moto ignores their conditions."""
 
     kind = "AWS::S3::BucketPolicy"
 
@@ -182,8 +184,8 @@ class BucketPolicy(Added):
             s3_backends[self.account]["aws"].put_bucket_policy(bucket.name, json.dumps(document).encode())
 
 
-class FlowLog(Added):
-    """moto takes the prefix in the destination for a part of the bucket's name."""
+class FlowLog(Resource):
+    """moto has flow logs, but takes the prefix in the destination for a part of the bucket's name."""
 
     kind = "AWS::EC2::FlowLog"
 
@@ -191,7 +193,9 @@ class FlowLog(Added):
         s3_backends[self.account]["aws"].get_bucket(self.properties["LogDestination"].rpartition(":")[2].split("/")[0])
 
 
-class Custom(Added):
+class Custom(Resource):
+    """A custom resource of any type."""
+
     kind = "Custom::"
 
 
@@ -206,24 +210,25 @@ KINDS = {
 
 
 def install() -> None:
-    """Put all of it in place."""
-    motos_own = parsing.resource_class_from_type
+    """Patch moto."""
+    original = parsing.resource_class_from_type
 
     def resource_class(kind: str) -> Any:
         if kind.startswith("Custom::"):
             return Custom
-        found = KINDS.get(kind) or motos_own(kind)
+        found = KINDS.get(kind) or original(kind)
         if found is None and kind not in parsing.NULL_MODELS:
             raise NotImplementedError(f"no resource class for {kind}")
         return found
 
     parsing.resource_class_from_type = resource_class
-    _name_nameless_parameters()
-    _delete_what_moto_leaves()
-    _link_stacks_made_by_change_set()
+    _name_parameters()
+    _delete_leftovers()
+    _link_stacks_of_change_sets()
 
 
-def _name_nameless_parameters() -> None:
+def _name_parameters() -> None:
+    """Give a name to parameters without one, as CloudFormation does."""
     create = Parameter.create_from_cloudformation_json.__func__  # type: ignore[attr-defined]
 
     def named(cls: Any, resource_name: str, cloudformation_json: Any, *args: Any, **kwargs: Any) -> Any:
@@ -233,7 +238,9 @@ def _name_nameless_parameters() -> None:
     Parameter.create_from_cloudformation_json = classmethod(named)  # type: ignore[method-assign,assignment]
 
 
-def _delete_what_moto_leaves() -> None:
+def _delete_leftovers() -> None:
+    """Delete resources of which moto has no deletion through CloudFormation."""
+
     def delete_table(self: Any, account: str, region: str) -> None:
         self._associations.clear()
         ec2_backends[account][region].route_tables.pop(self.id, None)
@@ -254,7 +261,8 @@ def _delete_what_moto_leaves() -> None:
     VPCEndPoint.delete = delete_endpoint
 
 
-def _link_stacks_made_by_change_set() -> None:
+def _link_stacks_of_change_sets() -> None:
+    """Resolve imports between stacks, and compute outputs, when a change set is executed."""
     execute = CloudFormationBackend.execute_change_set
 
     def with_outputs(self: Any, *args: Any, **kwargs: Any) -> None:
@@ -270,7 +278,7 @@ def _link_stacks_made_by_change_set() -> None:
     delete = Stack.delete
 
     def without_outputs(self: Any) -> None:
-        """moto would make a resource again to answer what a deleted stack's outputs are."""
+        """Forget the outputs: moto would create resources again to compute them."""
         delete(self)
         self.output_map._output_json_map = {}
 
@@ -279,5 +287,6 @@ def _link_stacks_made_by_change_set() -> None:
 
 
 def run() -> None:
+    """Run the server with moto's own command line."""
     install()
     main(sys.argv[1:])

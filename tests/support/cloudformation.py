@@ -1,4 +1,4 @@
-"""What CloudFormation would make of a template's intrinsic functions, as far as these templates use them."""
+"""Resolves the intrinsic functions of CloudFormation that the templates use."""
 
 import functools
 import json
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 ACCOUNT = "123456789012"
-"""The account of the deploying credentials, where the spec names none."""
+"""The account of the deploying credentials, for a spec that names no account."""
 
 
 class Resolver:
-    """Resolves values of one template; ``templates`` are all of the federation, by stack name."""
+    """Resolves values of one template. ``templates`` has all templates of the federation, by stack name."""
 
     def __init__(self, templates: Mapping[str, Any], stack: str, *, account: str, region: str) -> None:
         self._templates = templates
@@ -82,7 +82,7 @@ class Resolver:
 
 
 def manifests(resolver: Resolver, template: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Every Kubernetes object that the template applies, in the order in which it is listed."""
+    """Every Kubernetes object that the template applies, in the template's order."""
     return [
         manifest
         for resource in template["Resources"].values()
