@@ -1,4 +1,4 @@
-"""What an operator does: start and abort runs, follow them, check the federation, price it.
+"""What an operator does: start, abort and watch runs, check the federation, and price it.
 
 Read ``client.py`` first: it is how a command reaches the hub.
 It reads what parties wrote only through ``fedsilo.ledger``, and needs no access to any cluster.

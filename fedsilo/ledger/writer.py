@@ -18,7 +18,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.schema import LedgerLine, Status
-from fedsilo.states import TERMINAL, LineKind, PartyState
+from fedsilo.states import TERMINAL, Event, LineKind, PartyState, Span
 
 INTERVAL_SECONDS = 1.0
 """The shortest time between two writes."""
@@ -84,18 +84,18 @@ class Ledger:
         now = time.time()
         self._append(LedgerLine(self._party, LineKind.METRIC, name, now, now, float(value), step, silo))
 
-    def event(self, name: str, round_idx: int, text: str) -> None:
+    def event(self, name: Event, round_idx: int, text: str) -> None:
         """Record and log something that an operator wants to know."""
         log.info("round %d: %s: %s", round_idx, name, text)
         now = time.time()
         self._append(LedgerLine(self._party, LineKind.EVENT, name, now, now, round=round_idx, text=text))
 
     @contextmanager
-    def span(self, name: str, round_idx: int | Callable[[], int]) -> Iterator[None]:
+    def span(self, name: Span, round_idx: int | Callable[[], int]) -> Iterator[None]:
         """Record how long the block took.
 
         Args:
-            name: A word of ``Span``.
+            name: What the party spends the time on.
             round_idx: The round, or a function that tells it when the block ends.
         """
         start = time.time()

@@ -15,6 +15,7 @@ from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.record import Record
 from fedsilo.ledger.writer import Ledger
 from fedsilo.names import AGGREGATOR
+from fedsilo.states import Event, Span
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.hub import Hub
 from tests.support.waiting import until
@@ -31,14 +32,14 @@ def read(hub: Hub) -> Record:
 
 def test_what_is_written_is_read_back(hub: Hub) -> None:
     written = Ledger(hub.settings(AGGREGATOR), hub.run)
-    written.event("opened", 0, "2 silos — ü\u2028")
-    written.event("opened", 1, "2 silos")
+    written.event(Event.OPENED, 0, "2 silos — ü\u2028")
+    written.event(Event.OPENED, 1, "2 silos")
     written.metric("Test:AUC", 0.75, 1)
     written.metric("Test:AUC", 0.5, 1, silo="hungary")
     written.metric("Test:AUC", 0.8125, 2)
-    with written.span("train", 1):
+    with written.span(Span.TRAIN, 1):
         pass
-    with pytest.raises(ZeroDivisionError), written.span("wait", lambda: 7):
+    with pytest.raises(ZeroDivisionError), written.span(Span.WAIT, lambda: 7):
         _ = 1 / 0
     written.close(state="FINISHED", reason="none")
 
@@ -75,7 +76,7 @@ def test_a_value_that_json_does_not_have_never_gets_in(hub: Hub, value: float) -
 def test_a_party_that_is_started_again_keeps_its_earlier_lines(hub: Hub) -> None:
     for round_idx in range(3):
         written = Ledger(hub.settings(AGGREGATOR), hub.run)
-        written.event("opened", round_idx, "x")
+        written.event(Event.OPENED, round_idx, "x")
         written.close()
     assert [line.round for line in read(hub).lines[AGGREGATOR]] == [0, 1, 2]
 
@@ -94,7 +95,7 @@ def test_an_outage_loses_no_line_and_stops_nobody(
 
         for round_idx in range(3):
             before = time.monotonic()
-            written.event("opened", round_idx, "x")
+            written.event(Event.OPENED, round_idx, "x")
             assert time.monotonic() - before < 1, "nobody waits for S3"
             failed = proxy.failed["s3"]
             written.status(round=round_idx)
