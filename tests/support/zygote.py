@@ -39,6 +39,8 @@ class Zygote:
 def serve(path: str) -> None:
     """Fork a keeper for every caller; this process has one thread, so that forks are whole."""
 
+    import torch._dynamo  # noqa: F401 - the first optimizer imports it
+
     import workloads.heart_disease  # noqa: F401
     from fedsilo.training import session  # noqa: F401
 
