@@ -9,11 +9,16 @@ def handle_once(action: Callable[[], object], *numbers: signal.Signals) -> None:
     """Call the action at the first of the signals, and ignore all of them from then on."""
 
     def handle(signum: int, frame: FrameType | None) -> None:
-        ignore(*numbers)
+        for number in numbers:
+            signal.signal(number, _do_nothing)  # SIG_IGN would make a second one that is already pending an error
         action()
 
     for number in numbers:
         signal.signal(number, handle)
+
+
+def _do_nothing(signum: int, frame: FrameType | None) -> None:
+    """Handle a later signal."""
 
 
 def raise_once(error: BaseException, *numbers: signal.Signals) -> None:

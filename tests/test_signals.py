@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -33,6 +35,23 @@ def test_the_first_signal_runs_the_action_once() -> None:
     for number in ASKED:
         os.kill(os.getpid(), number)
     assert calls == ["stop"]
+
+
+TOGETHER = """
+import os, signal
+from fedsilo import signals
+asked = (signal.SIGTERM, signal.SIGHUP)
+signals.handle_once(lambda: print("stop"), *asked)
+signal.pthread_sigmask(signal.SIG_BLOCK, asked)
+for number in asked:
+    os.kill(os.getpid(), number)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, asked)
+"""
+
+
+def test_signals_that_arrive_together_are_handled_once() -> None:
+    done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("stop\n", "")
 
 
 def test_ignored_signals_do_nothing() -> None:

@@ -1,9 +1,10 @@
-"""FedML's own agent in a party's cluster (``control_plane: mlops``), in the foreground, with its key kept from view.
+"""FedML's own agent in a party's cluster (``control_plane: mlops``), in the foreground and with a hidden API key.
 
-FedML's daemons take the API key on their command line and pass it on to a child's, where every process of the pod, the
-trainer among them, and whoever may look at the node's processes can read it. Here it goes from Secrets Manager through
-a pipe to ``fedsilo.mlops.login``, which runs FedML's login in its own process; what that prints passes through here,
-with the key masked. When it ends, this does too, and Kubernetes starts the container again, ever more slowly.
+FedML's daemons take the API key on their command line and pass it to the command line of a child. Every process of
+the pod, including the trainer, can read it there, and so can anybody who may list the node's processes. This module
+reads the key from Secrets Manager and passes it through a pipe to ``fedsilo.mlops.login``, which runs FedML's login in
+its own process. It passes on what the login prints, with the key masked. When the login ends, this process ends too,
+and Kubernetes starts the container again, after longer and longer pauses.
 """
 
 import contextlib
@@ -24,22 +25,26 @@ from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.redaction import MASK
 
 END_SECONDS = 10.0
-"""How long FedML's agent gets to end after SIGTERM; a pod gets 30."""
+"""How long FedML's agent may take to end after SIGTERM; a pod may take 30 s."""
 
 _KEY = re.compile(r"[\w.-]{8,256}")
 
-log = logging.getLogger("fedsilo.mlops.agent")  # not __name__: this module is run as a script
+log = logging.getLogger("fedsilo.mlops.agent")  # not __name__, because this module is run as a script
 
 
 class PlatformAgentSettings(Settings):
-    """What the environment of FedML's agent holds."""
+    """The environment of FedML's agent."""
 
     mlops_secret: Annotated[str, EMPTY_IS_DEFAULT]
     """The name of the secret in Secrets Manager that holds the API key of FedML's platform."""
 
 
 def main() -> int:
-    """Run FedML's agent until it ends, which it does not by itself; returns the exit code."""
+    """Run FedML's agent until it ends, which it does only when it fails or is told to end.
+
+    Returns:
+        The exit code.
+    """
     try:
         logs.set_up()
         settings = PlatformAgentSettings.from_environment()
@@ -51,14 +56,16 @@ def main() -> int:
     device = names.mlops_device(settings.federation, settings.party)
     log.info("logging in to FedML's platform as %s, device %s", role, device)
     code = run([sys.executable, "-W", "ignore", "-m", "fedsilo.mlops.login", role, device], key)
-    log.error("FedML's agent ended with exit code %d; what it said stands above", code)
+    log.error("FedML's agent ended with exit code %d; its output is above", code)
     return 1
 
 
 def read_key(settings: PlatformAgentSettings) -> str:
-    """The API key, from Secrets Manager.
+    """Read the API key from Secrets Manager.
 
-    Raises ``SpecError`` where the secret's value can't be a key, and otherwise as ``aws.translate_errors``.
+    Raises:
+        SpecError: The secret's value can't be an API key.
+        FedsiloError: AWS denied the call or did not answer, as ``aws.translate_errors`` raises it.
     """
     name = settings.mlops_secret
     role = names.agent_role(settings.federation, settings.party)
@@ -66,17 +73,19 @@ def read_key(settings: PlatformAgentSettings) -> str:
         answer = boto3.client("secretsmanager", config=aws.config()).get_secret_value(SecretId=name)
     key = str(answer.get("SecretString", "")).strip()
     if not _KEY.fullmatch(key):
-        raise SpecError(f"secret {name}: should hold FedML's API key alone, as plain text: no JSON, no blanks")
+        raise SpecError(f"secret {name}: should hold only FedML's API key, as plain text without JSON or blanks")
     return key
 
 
 def run(command: list[str], key: str) -> int:
-    """Run a command that reads the key as its first line of input, and pass on its output with the key masked.
+    """Run the command until it ends, or until SIGTERM ends this process.
 
-    The command ends when this process is told to end, and so does everything that it started.
+    Args:
+        command: The command; it gets the key as the first line of its input.
+        key: The key, which is masked in what the command prints.
 
     Returns:
-        The command's exit code, negative for a signal.
+        The exit code, negative for a signal. The processes that the command started have ended too.
     """
     child = subprocess.Popen(  # noqa: S603
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
@@ -86,7 +95,7 @@ def run(command: list[str], key: str) -> int:
     assert child.stdout is not None  # noqa: S101  (PIPE)
     printer = threading.Thread(target=_print_masked, args=(child.stdout, key.encode()), daemon=True)
     printer.start()
-    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # it may have ended without reading it
+    with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # the command may have ended before it read the key
         pipe.write(key.encode() + b"\n")
     code = child.wait()
     _signal(child.pid, signal.SIGKILL)
@@ -108,7 +117,7 @@ def _end(child: subprocess.Popen[bytes]) -> None:
 
 
 def _signal(group: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):  # it has ended
+    with contextlib.suppress(ProcessLookupError):  # the group has ended already
         os.killpg(group, number)
 
 

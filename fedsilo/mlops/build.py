@@ -1,9 +1,10 @@
-"""FedML's own ``fedml build``, without what the rest of its command line needs: a process of its own.
+"""FedML's own ``fedml build``, without the dependencies of the rest of FedML's command line.
 
     python -m fedsilo.mlops.build SOURCE ENTRY CONFIG DESTINATION
 
-builds the client and the server package from the folder SOURCE, whose file ENTRY is started with the configuration in
-the folder CONFIG, into DESTINATION/dist-packages. FedML builds in ``~/.fedml``: give it a HOME of its own.
+This builds the client package and the server package from the folder SOURCE into DESTINATION/dist-packages. FedML's
+platform starts the file ENTRY of a package with the configuration in the folder CONFIG. FedML builds in
+``~/.fedml``, so run this with a HOME of its own.
 """
 
 import importlib.util
@@ -11,10 +12,10 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from fedsilo import fedml_shim  # noqa: F401  (before FedML; build.py imports the cloud client, and calls none of it)
+from fedsilo import fedml_shim  # noqa: F401  (before FedML, whose build.py imports the cloud client and does not use it)
 
 IGNORED = "__pycache__,*.pyc"
-"""What FedML leaves out of the source, in its own notation."""
+"""The files that FedML leaves out, in FedML's notation."""
 
 
 def main() -> None:
@@ -27,9 +28,9 @@ def main() -> None:
 
 
 def _load(name: str) -> ModuleType:
-    """The module ``fedml.api.modules.<name>`` as FedML installs it, without the packages around it."""
+    """Import the module ``fedml.api.modules.<name>`` without the packages that contain it."""
     installed = importlib.util.find_spec("fedml")
-    assert installed is not None  # noqa: S101  (fedsilo.mlops.package has looked)
+    assert installed is not None  # noqa: S101  (fedsilo.mlops.package has checked)
     assert installed.origin is not None  # noqa: S101
     full = f"fedml.api.modules.{name}"
     path = Path(installed.origin).with_name("api") / "modules" / f"{name}.py"

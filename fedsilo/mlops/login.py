@@ -1,9 +1,10 @@
-"""FedML's login, which is its agent, in this process: its own script, which takes the API key from ``sys.argv``.
+"""FedML's login, which is also its agent, in this process.
 
     python -m fedsilo.mlops.login client|server DEVICE
 
-with the key as the first line of the input. ``sys.argv`` is this process's own memory; what others see of a process is
-how it was started. FedML forks its runners, which keep that, and starts trainers, which get no key at all.
+The first line of the input is the API key. FedML's script takes the key from ``sys.argv``, which this module sets:
+``sys.argv`` is memory of this process only, while other processes see the command line that the process was started
+with. FedML forks its runners, whose command line stays the same, and starts trainers without the key.
 """
 
 import importlib.util
@@ -17,11 +18,11 @@ SCRIPTS = {
     "client": ("slave/client_login.py", "client"),
     "server": ("master/server_login.py", "edge_server"),
 }
-"""FedML's script and what it calls the role, as in the Dockerfiles of its own agents."""
+"""FedML's script and its name for the role, as in the Dockerfiles of FedML's own agents."""
 
 
 def main() -> None:
-    """Log in, and be the party's agent until FedML ends it; then this process ends with exit code 1."""
+    """Log in and be the party's agent until FedML ends it. The process then ends with exit code 1."""
     kind, device = sys.argv[1:]
     key = sys.stdin.readline().strip()
     os.dup2(os.open(os.devnull, os.O_RDONLY), sys.stdin.fileno())
@@ -38,7 +39,7 @@ def main() -> None:
         traceback.print_exc()
     finally:
         sys.stdout.flush()
-        # A login that failed leaves helper processes, for which Python would wait for ever instead of ending.
+        # A failed login leaves helper processes, and Python would wait for them for ever.
         os._exit(1)
 
 

@@ -1,9 +1,9 @@
-"""A party's part in a run of FedML's hosted platform: what the packages of ``fedsilo package`` run.
+"""A party's part in a run on FedML's hosted platform: the code that the packages of ``fedsilo package`` run.
 
-The platform's agent starts ``mlops_entry.py`` of the package; FedML's own managers and backend, as they are, carry the
-models. Their messages hold parameters and a sample count and nothing else, so the sums that fedsilo's own rounds send
-beside the parameters travel among them here, under names that no parameter has, and are taken out before aggregation.
-The rounds that FedML counts are therefore two more than those that train:
+The platform's agent starts ``mlops_entry.py`` of the package, and FedML's own managers and backend carry the models,
+unchanged. Their messages hold only parameters and a sample count. The sums that fedsilo's own rounds send beside the
+parameters therefore travel among the parameters here, under names that no parameter has; the aggregator takes them out
+before it aggregates. So FedML counts two rounds more than those that train:
 
 ==============  ==========================================  ==========================================
 FedML's round   a silo                                      the aggregator
@@ -13,7 +13,8 @@ FedML's round   a silo                                      the aggregator
 R + 1           evaluates the final model                   records the evaluation
 ==============  ==========================================  ==========================================
 
-Deadline, quorum, resuming, the cap on weights and the checks of updates are fedsilo's own rounds' and are not here.
+This mode has none of these features of fedsilo's own rounds: deadline, quorum, resuming, the cap on weights, and the
+checks of updates.
 """
 
 import logging
@@ -38,7 +39,7 @@ import fedml
 from fedml.core import ClientTrainer, ServerAggregator
 
 SUMS = "fedsilo.sums."
-"""What the name of a sum begins with among the parameters, and no parameter's name does."""
+"""The prefix of the names of sums among the parameters; no parameter has it."""
 
 EXTRA_ROUNDS = 2
 """FedML's rounds that do not train: the first and the last."""
@@ -49,7 +50,7 @@ Parameters = OrderedDict[str, torch.Tensor]
 
 
 class SiloTrainer(ClientTrainer):  # type: ignore[misc]
-    """A silo's side: the workload's trainer, with its sums among the parameters that FedML sends."""
+    """A silo's side: the workload's trainer, which sends its sums among the parameters."""
 
     def __init__(self, trainer: Trainer, data: SiloData, args: Namespace, rounds: int) -> None:
         super().__init__(trainer.model, args)
@@ -70,7 +71,7 @@ class SiloTrainer(ClientTrainer):  # type: ignore[misc]
         return OrderedDict(self._trainer.get_model_params(), **sums)
 
     def train(self, train_data: Any, device: torch.device, args: Namespace) -> None:
-        """One of FedML's rounds, ``args.round_idx``."""
+        """Do the silo's part in FedML's round ``args.round_idx``; the table above says what it is."""
         if args.round_idx == 0:
             self._sums = self._trainer.statistics(train_data)
             return
@@ -81,7 +82,10 @@ class SiloTrainer(ClientTrainer):  # type: ignore[misc]
 
 
 class SilosAggregator(ServerAggregator):  # type: ignore[misc]
-    """The aggregator's side: the workload's aggregator, which gets the silos' sums. ``holdout`` as in FedML's test."""
+    """The aggregator's side: the workload's aggregator, which gets the silos' sums.
+
+    ``holdout`` is the aggregator's own data for evaluation, or None if the silos evaluate.
+    """
 
     def __init__(self, aggregator: Aggregator, holdout: Any, args: Namespace, rounds: int, tracker: Tracker) -> None:
         super().__init__(aggregator.model, args)
@@ -98,7 +102,7 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
     def on_before_aggregation(
         self, raw_client_model_or_grad_list: Sequence[tuple[int, Parameters]]
     ) -> tuple[list[tuple[int, Parameters]], list[int]]:
-        """Take the sums out, and use them; the model is still the one that opened the round."""
+        """Take the sums out of the updates, and use them. The model is still that of the beginning of the round."""
         totals: Sums = {}
         updates = []
         for samples, received in raw_client_model_or_grad_list:
@@ -115,16 +119,16 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
         return updates, list(range(len(updates)))
 
     def on_after_aggregation(self, aggregated_model_or_grad: Parameters) -> Parameters:
-        """The new global model; in the rounds that do not train, the old one, with the statistics in it."""
+        """The new global model. In the two rounds that do not train, it is the old one, with the statistics in it."""
         if 1 <= self.args.round_idx <= self._rounds:
             return self._aggregator.on_after_aggregation(aggregated_model_or_grad)  # type: ignore[no-any-return]
         return self.get_model_params()
 
     def test(self, test_data: Any, device: torch.device, args: Namespace) -> None:
-        """Nothing: FedML calls it after the aggregation, and evaluating goes with the next round."""
+        """Do nothing: FedML calls this after the aggregation, and a model is evaluated in the round after it."""
 
     def _evaluate(self, totals: Sums, trained: int) -> None:
-        """Record the metrics of the model that ``trained`` rounds have made."""
+        """Record the metrics of the model after ``trained`` rounds of training."""
         if self._holdout is not None:
             totals = self._aggregator.test(self._holdout, self.args.device, self.args)
         for name, value in metrics_of(self._aggregator, totals).items():
@@ -144,9 +148,12 @@ class LogSink:
 
 
 def main() -> int:
-    """Take part in the run that the command line's configuration file describes; returns the exit code.
+    """Take part in the run that the configuration file on the command line describes.
 
-    Who the party is stands in the environment, not in what the platform sends.
+    The environment says which party this is; what the platform sends does not matter for that.
+
+    Returns:
+        The exit code.
     """
     try:
         _take(Settings.from_environment())
@@ -157,9 +164,9 @@ def main() -> int:
 
 
 def _take(settings: Settings) -> None:
-    args = fedml.init(check_env=False)  # the check asks FedML's platform, without a time limit, what nobody reads
+    args = fedml.init(check_env=False)  # the check calls FedML's platform without a time limit, for nothing
     own = logging.getLogger("fedsilo")
-    own.parent = logging.root  # FedML has put a root of its own in the place of the one that loggers know
+    own.parent = logging.root  # FedML has replaced the root logger that the others know
     own.setLevel(logging.INFO)
     rounds = _complete(args, settings)
     task = registry.load(_packaged())
@@ -191,21 +198,27 @@ def _train(args: Any, task: Workload, model: torch.nn.Module, settings: Settings
 
 
 def _at_any_index(value: Any) -> defaultdict[int, Any]:
-    """FedML calls a silo's data by a number of its own making; a silo has but one."""
+    """The silo's only data set, under whatever number FedML gives it."""
     return defaultdict(lambda: value)
 
 
 def _complete(args: Any, settings: Settings) -> int:
-    """Check what the platform sent, add what a workload expects, and return the number of rounds that train.
+    """Check the arguments that the platform sent, and add those that a workload expects.
 
     The platform replaces whole sections of the package's configuration by what its users entered, so a value may be
-    missing, or a text. Raises ``SpecError`` naming each that is not valid.
+    missing, or be a text.
+
+    Returns:
+        The number of rounds that train.
+
+    Raises:
+        SpecError: A value is not valid.
     """
     name = _packaged()
     refuse_unsupported(vars(args))
     role = "server" if settings.party == names.AGGREGATOR else "client"
     if args.role != role:
-        raise SpecError(f"role: {settings.party} runs the {role} package, and the platform started it as {args.role}")
+        raise SpecError(f"role: {settings.party} runs the {role} package, but the platform started it as {args.role}")
     given = {key: value for key, value in vars(args).items() if key in registry.configuration(name)["train_args"]}
     try:
         rounds, seed = int(getattr(args, "comm_round", ROUNDS)), int(getattr(args, "random_seed", 0))
@@ -230,7 +243,7 @@ def _complete(args: Any, settings: Settings) -> int:
 
 
 def _packaged() -> str:
-    """The workload of this package, the only one in it. Raises ``SpecError`` where there is not one."""
+    """The name of the only workload in this package. Raises ``SpecError`` if there is none, or more than one."""
     found = registry.available()
     if len(found) != 1:
         raise SpecError(f"the package should hold one workload, not {', '.join(found) or 'none'}; build it again")

@@ -1,4 +1,4 @@
-"""What the command says of a federation whose runs FedML's hosted platform starts and shows."""
+"""The command with a federation whose runs FedML's hosted platform starts and shows."""
 
 from pathlib import Path
 
@@ -11,14 +11,14 @@ FILE = Path(__file__).parents[1] / "stacks" / "mlops.yaml"
 
 
 @pytest.mark.parametrize("command", [["run", "list"], ["run", "start", "heart_disease"], ["silo", "list"]])
-def test_runs_are_fedmls_to_start_and_to_show(command: list[str]) -> None:
+def test_run_commands_point_to_fedmls_platform(command: list[str]) -> None:
     done = CliRunner().invoke(app, [*command, "--federation", str(FILE)])
     assert done.exit_code == 2
     assert "control_plane is mlops: FedML's platform starts and shows runs (docs/mlops.md)" in done.stderr
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_doctor_looks_for_no_hub(tmp_path: Path) -> None:
+def test_doctor_does_not_look_for_a_hub(tmp_path: Path) -> None:
     of_this_account = tmp_path / "federation.yaml"
     of_this_account.write_text(FILE.read_text().replace("111111111111", "123456789012"))
     done = CliRunner().invoke(app, ["doctor", "--federation", str(of_this_account)])

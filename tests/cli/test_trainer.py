@@ -31,6 +31,6 @@ def test_a_trainer_of_an_unknown_run_names_the_run_file(hub: Hub) -> None:
         check=False,
     )
     assert process.returncode == 1
-    assert f"read {hub.bucket}/runs/no-such-run/run.json by" in process.stderr
+    assert f"could not read {hub.bucket}/runs/no-such-run/run.json" in process.stderr
     assert "run no-such-run was started in this federation" in process.stderr
     assert "Traceback" not in process.stderr

@@ -1,4 +1,4 @@
-"""``fedsilo demo`` as a user runs it: what it leaves, whom its parties talk to, and how it ends early."""
+"""``fedsilo demo`` as a user runs it: its results, what its parties connect to, and how it ends early."""
 
 import json
 import os
@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -15,15 +14,16 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from tests.support.waiting import WAIT_SECONDS, until
+
 ROOT = Path(__file__).parents[2]
 SILOS = ["cleveland", "hungary"]
 PARTIES = ("aggregator", *SILOS, "switzerland", "long-beach")
-"""All have an agent; the first three take part."""
+"""Every party has an agent; the first three take part in the run."""
 MARK = "TEST_OF_FEDSILO"
-WAIT_SECONDS = 60.0
 
 WATCH = '''
-"""Writes down, for every Python process, what it looks up and connects to."""
+"""Records, for every Python process, what it looks up and connects to."""
 import os, sys
 
 def _watch(event, arguments, folder=os.environ["WATCHED_TO"], names=()):
@@ -42,7 +42,7 @@ sys.addaudithook(_watch)
 
 
 class Demo:
-    """A running demo; ``mark`` stands in the environment of every process that it starts."""
+    """A running demo; ``mark`` is in the environment of every process that it starts."""
 
     def __init__(self, folder: Path, *options: str, **variables: str) -> None:
         self.mark = uuid.uuid4().hex
@@ -64,7 +64,7 @@ class Demo:
         return self.output.read_text()
 
     def processes(self) -> dict[int, str]:
-        """The demo's processes that run, by pid: whose agent or trainer each is, or nothing."""
+        """The demo's running processes by pid: as "agent PARTY" or "trainer PARTY", or empty for others."""
         found = {}
         for folder in Path("/proc").iterdir():
             if folder.name.isdigit():
@@ -79,7 +79,7 @@ class Demo:
         return found
 
     def python(self, who: str) -> int:
-        """The pid of ``who``, without the shell around it."""
+        """The pid of the Python process of ``who``, not that of the shell around it."""
         [pid] = [
             pid
             for pid, name in self.processes().items()
@@ -88,11 +88,14 @@ class Demo:
         return pid
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, f"waited for {what}\n{self.text}"
-            assert self._process.poll() is None, f"ended before {what}\n{self.text}"
-            time.sleep(0.05)
+        """Wait for the condition. Fails if the demo ends before."""
+
+        def holds() -> object:
+            found = condition()
+            assert found or self._process.poll() is None, f"the demo ended before {what}\n{self.text}"
+            return found
+
+        until(holds, lambda: f"{what}\n{self.text}")
 
     def signal(self, number: int) -> None:
         self._process.send_signal(number)
@@ -127,7 +130,7 @@ class Finished:
     watched: Path
 
     def events(self) -> dict[str, set[tuple[str, str, str]]]:
-        """What each party (the demo itself, and its AWS, is '') looked up and connected to, and its endpoint."""
+        """What each party looked up and connected to, and its endpoint; '' is the demo itself and its emulator."""
         found: dict[str, set[tuple[str, str, str]]] = {}
         for log in self.watched.iterdir():
             for line in log.read_text().splitlines():
@@ -138,7 +141,7 @@ class Finished:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Finished]:
-    """A whole demo whose every process is watched."""
+    """A whole demo, whose processes are all watched."""
     folder = tmp_path_factory.mktemp("demo")
     hook, watched = folder / "hook", folder / "watched"
     hook.mkdir()
@@ -159,7 +162,7 @@ def test_a_demo_succeeds_and_leaves_no_process_and_no_temporary_file(finished: F
     assert "Traceback" not in finished.demo.text
 
 
-def test_the_result_says_what_was_reached(finished: Finished) -> None:
+def test_the_result_has_the_metrics(finished: Finished) -> None:
     result = json.loads((finished.demo.out / "result.json").read_text())
     assert re.fullmatch(r"heart-[0-9]{8}-[0-9]{6}-[0-9a-f]{2}", result["run_id"])
     assert result["silos"] == SILOS
@@ -170,7 +173,7 @@ def test_the_result_says_what_was_reached(finished: Finished) -> None:
     assert result["experiments"] == ["heart-server", "heart-client-1", "heart-client-2"]
 
 
-def test_the_model_loads_under_its_own_names(finished: Finished) -> None:
+def test_the_model_has_the_names_of_the_workload(finished: Finished) -> None:
     model = load_file(finished.demo.out / "model.safetensors")
     assert {name: list(tensor.shape) for name, tensor in model.items()} == {
         "linear.weight": [1, 13],
@@ -179,10 +182,10 @@ def test_the_model_loads_under_its_own_names(finished: Finished) -> None:
         "std": [13],
     }
     assert all(bool(tensor.isfinite().all()) for tensor in model.values())
-    assert float(model["linear.weight"].abs().sum()) > 0, "it has learnt something"
+    assert float(model["linear.weight"].abs().sum()) > 0, "the model has learned something"
 
 
-def test_the_report_and_the_logs_are_there(finished: Finished) -> None:
+def test_the_report_and_the_logs_are_written(finished: Finished) -> None:
     page = (finished.demo.out / "report.html").read_text()
     run = json.loads((finished.demo.out / "result.json").read_text())["run_id"]
     assert run in page
@@ -191,14 +194,14 @@ def test_the_report_and_the_logs_are_there(finished: Finished) -> None:
         assert f"{party} is done" in (finished.demo.out / "logs" / f"{party}.log").read_text()
 
 
-def test_the_output_has_a_row_for_every_silo_and_says_where_the_results_are(finished: Finished) -> None:
+def test_the_output_has_a_row_for_every_silo_and_names_the_folder(finished: Finished) -> None:
     text = finished.demo.text
     for silo in SILOS:
         assert re.search(rf"{silo} +.* FINISHED .*0\.[0-9]{{3}}", text)
     assert f"report, model, result and logs: {finished.demo.out}\n" in text
 
 
-def test_no_party_looks_up_or_connects_to_anything_but_its_aws(finished: Finished) -> None:
+def test_no_party_looks_up_or_connects_to_anything_but_the_emulator(finished: Finished) -> None:
     events = finished.events()
     [endpoint] = {endpoint for _, _, endpoint in events["cleveland"]}
     port = int(endpoint.removeprefix("http://127.0.0.1:"))
@@ -208,10 +211,10 @@ def test_no_party_looks_up_or_connects_to_anything_but_its_aws(finished: Finishe
         assert {(event, target) for event, target, _ in events[party]} == allowed, party
         assert {each for _, _, each in events[party]} == {endpoint}
     bound = {("socket.getaddrinfo", "('127.0.0.1', 0)"), ("socket.gethostbyaddr", "('127.0.0.1',)")}
-    assert {(event, target) for event, target, _ in events[""]} <= allowed | bound, "the demo, and its AWS as it binds"
+    assert {(event, target) for event, target, _ in events[""]} <= allowed | bound, "the demo and the emulator"
 
 
-def test_the_watch_sees_what_is_looked_up_and_connected_to(tmp_path: Path) -> None:
+def test_the_watch_records_lookups_and_connections(tmp_path: Path) -> None:
     """The control of the test above."""
     (tmp_path / "sitecustomize.py").write_text(WATCH)
     (tmp_path / "watched").mkdir()
@@ -245,20 +248,20 @@ def rounds(demo: Demo) -> int:
     return [0, *(int(each) for each in re.findall(r"round ([0-9]+)/", demo.text))][-1]
 
 
-def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(start: Callable[..., Demo]) -> None:
-    demo = start("--silos", "3", "--rounds", "500", "--quorum", "2", "--deadline", "5")
+def test_killed_processes_are_reported_and_restarted_and_ctrl_c_ends_everything(start: Callable[..., Demo]) -> None:
+    demo = start("--silos", "3", "--rounds", "500", "--quorum", "2", "--deadline", "30")
     demo.until(lambda: rounds(demo) > 0, "the first rounds")
     os.kill(demo.python("trainer hungary"), signal.SIGKILL)
     demo.until(
         lambda: "hungary: the trainer was killed by signal 9; it will be started again; its last lines:\n" in demo.text,
-        "the obituary",
+        "the report of the trainer's death",
     )
     assert re.search(r"its last lines:\n    .* INFO fedsilo.training.trainer: hungary takes part in run", demo.text)
     os.kill(demo.python("agent cleveland"), signal.SIGKILL)
-    demo.until(lambda: "the agent of cleveland ended and was started again" in demo.text, "the agent's return")
+    demo.until(lambda: "the agent of cleveland ended and was started again" in demo.text, "the restart of the agent")
     reached = rounds(demo)
     demo.until(lambda: rounds(demo) > reached + 2, "more rounds")
-    demo.until(lambda: "trainer hungary" in demo.processes().values(), "the trainer's return")
+    demo.until(lambda: "trainer hungary" in demo.processes().values(), "the restart of the trainer")
 
     demo.signal(signal.SIGINT)
     assert demo.wait() == 130, demo.text
@@ -274,9 +277,10 @@ def test_who_dies_is_named_and_started_again_and_ctrl_c_then_ends_everything(sta
 def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., Demo], who: str) -> None:
     demo = start("--silos", "2", "--rounds", "500")
     demo.until(lambda: who in demo.processes().values(), who)
+    pids = {pid for pid, name in demo.processes().items() if name == who}
     demo.signal(signal.SIGTERM)
-    time.sleep(0.2)
-    demo.signal(signal.SIGINT)  # the impatient
+    until(lambda: not pids & demo.processes().keys(), f"the end of {who}")
+    demo.signal(signal.SIGINT)  # a second signal must not disturb the clean-up
     assert demo.wait() == 130, demo.text
     assert demo.processes() == {}
     assert list(demo.scratch.glob("fedsilo-*")) == []
@@ -284,7 +288,7 @@ def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., De
     assert "interrupted" in demo.text
 
 
-def test_a_demo_that_the_policies_refuse_says_why(start: Callable[..., Demo]) -> None:
+def test_a_demo_that_a_policy_refuses_gives_the_reason(start: Callable[..., Demo]) -> None:
     demo = start("--silos", "2", "--rounds", "1001")
     assert demo.wait() == 3, demo.text
     assert "policy.max_rounds: 1001 rounds are more than 1000" in demo.text

@@ -22,7 +22,7 @@ def _environment() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_environment")
-def test_an_agent_that_ends_at_once_is_given_up_with_its_log(tmp_path: Path) -> None:
+def test_an_agent_that_ends_at_once_again_and_again_is_an_error_with_its_log(tmp_path: Path) -> None:
     os.environ["FEDSILO_LOG_LEVEL"] = "nosuch"
     federation = described("ending", ("north",))
     with LocalFederation(federation, tmp_path) as local:

@@ -1,10 +1,9 @@
-"""FedML's API key: read from Secrets Manager, given to FedML's login, and seen by nobody else."""
+"""FedML's API key is read from Secrets Manager, given to FedML's login, and visible to no other process."""
 
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import boto3
@@ -14,6 +13,7 @@ from fedsilo.errors import HubError, SpecError
 from fedsilo.mlops import agent
 from fedsilo.names import MLOPS_SECRET_VARIABLE
 from fedsilo.redaction import MASK
+from tests.support.waiting import until
 
 KEY = "0123456789abcdef0123456789abcdef"
 RUN = (
@@ -39,7 +39,7 @@ def with_secret(name: str, value: str) -> agent.PlatformAgentSettings:
 
 
 @pytest.mark.usefixtures("endpoint")
-def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
+def test_key_is_the_secrets_value_without_a_final_line_feed() -> None:
     assert agent.read_key(with_secret("heart/fedml", f"{KEY}\n")) == KEY
 
 
@@ -47,8 +47,8 @@ def test_key_is_what_the_secret_holds_without_the_line_feed_of_a_file() -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("json", f'{{"key": "{KEY}"}}'), ("two", f"{KEY}\n{KEY}"), ("short", "1234567")]
 )
-def test_what_is_no_key_is_refused_and_not_shown(name: str, value: str) -> None:
-    with pytest.raises(SpecError, match=f"secret {name}: should hold FedML's API key alone") as caught:
+def test_a_value_that_can_not_be_a_key_is_refused_and_not_shown(name: str, value: str) -> None:
+    with pytest.raises(SpecError, match=f"secret {name}: should hold only FedML's API key") as caught:
         agent.read_key(with_secret(name, value))
     assert value not in str(caught.value)
 
@@ -71,7 +71,7 @@ def test_secret_comes_from_the_environment_and_must_be_set(monkeypatch: pytest.M
         agent.PlatformAgentSettings.from_environment()
 
 
-def test_key_comes_as_input_and_is_masked_in_what_is_printed() -> None:
+def test_the_child_gets_the_key_as_input_and_its_output_is_masked() -> None:
     child = (
         "import os, sys; key = sys.stdin.readline().strip(); print('got', key, flush=True); "
         'print(f\'in json: {{"k": "{key}"}}\', file=sys.stderr, flush=True); '
@@ -82,7 +82,7 @@ def test_key_comes_as_input_and_is_masked_in_what_is_printed() -> None:
     assert done.stdout.splitlines() == [f"got {MASK}", f'in json: {{"k": "{MASK}"}}', "in sight: False"]
 
 
-def test_login_that_ends_before_it_reads_the_key_is_no_defect(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_login_that_ends_before_it_reads_the_key_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
     before = signal.getsignal(signal.SIGTERM)
     try:
         for _ in range(5):
@@ -95,16 +95,14 @@ def test_login_that_ends_before_it_reads_the_key_is_no_defect(capfd: pytest.Capt
 
 
 @pytest.mark.parametrize("stubborn", [False, True])
-def test_agent_that_is_told_to_end_ends_with_what_it_started(tmp_path: Path, stubborn: bool) -> None:
+def test_sigterm_ends_the_agent_and_the_processes_it_started(tmp_path: Path, stubborn: bool) -> None:
     ready = tmp_path / "pid"
     child = "import os, signal, time; "
     child += "signal.signal(signal.SIGTERM, signal.SIG_IGN); " if stubborn else ""
     child += f"open({str(ready)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
     run = RUN.replace("sys.exit(", "agent.END_SECONDS = 0.5; sys.exit(")
     with subprocess.Popen([sys.executable, "-c", run, child, KEY]) as process:
-        deadline = time.monotonic() + 20
-        while not (ready.exists() and ready.read_text()) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until(lambda: ready.exists() and ready.read_text(), "the child's pid")
         process.send_signal(signal.SIGTERM)
         process.wait(20)
     assert not Path(f"/proc/{ready.read_text()}").exists()

@@ -1,4 +1,4 @@
-"""What ``fedsilo package`` hands out is whole, holds nothing else, and replaces what was there in one step."""
+"""The packages of ``fedsilo package`` are complete, hold nothing else, and replace older ones in one step."""
 
 import hashlib
 import os
@@ -25,7 +25,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> list[package.Package]:
 
 
 def changed(whole: Path, to: Path, changes: dict[str, bytes | None]) -> Path:
-    """The zip with some entries of other content, or without them."""
+    """A copy of the zip, with other content for some entries, or without them."""
     with zipfile.ZipFile(whole) as before, zipfile.ZipFile(to, "w") as after:
         contents: dict[str, bytes | None] = {name: before.read(name) for name in before.namelist()}
         for name, content in (contents | changes).items():
@@ -42,7 +42,7 @@ def fedsilo(tree: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
-    """A copy of what is packaged, to change."""
+    """A copy of the files that are packaged, which a test may change."""
     for folder in ("fedsilo", "workloads"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     return tmp_path
@@ -70,13 +70,13 @@ def test_package_holds_entry_point_fedsilo_and_the_workload_with_its_sample(buil
     [
         ("fedml/workloads/heart_disease/model.py", None, "fedml/workloads/heart_disease/model.py is missing"),
         ("fedml/config/fedml_config.yaml", None, "fedml/config/fedml_config.yaml is missing"),
-        ("fedml/fedsilo/mlops/trainer.py", b"pass", "fedml/fedsilo/mlops/trainer.py is not as its source"),
+        ("fedml/fedsilo/mlops/trainer.py", b"pass", "fedml/fedsilo/mlops/trainer.py differs from its source"),
         ("fedml/patients.csv", b"63,1", "fedml/patients.csv does not belong there"),
         ("conf/fedml.yaml", None, "conf/fedml.yaml does not start fedml/mlops_entry.py as client"),
         ("conf/fedml.yaml", b"entry_config: {entry_file: fedml/other.py}", "does not start fedml/mlops_entry.py"),
     ],
 )
-def test_package_that_is_not_what_it_should_be_is_named_with_what_is_wrong(
+def test_check_names_each_problem_of_a_package(
     built: list[package.Package], tmp_path: Path, name: str, content: bytes | None, said: str
 ) -> None:
     odd = changed(built[0].path, tmp_path / "client-package.zip", {f"client-package/{name}": content})
@@ -86,26 +86,26 @@ def test_package_that_is_not_what_it_should_be_is_named_with_what_is_wrong(
         package.check(odd, "client", source, config)
 
 
-def test_server_package_is_not_taken_for_the_clients(built: list[package.Package]) -> None:
+def test_check_refuses_a_server_package_as_a_client_package(built: list[package.Package]) -> None:
     with pytest.raises(PackageError, match=r"client-package/__init__\.py is missing"):
         package.check(built[1].path, "client", package.files(NAME), package.configuration(NAME))
 
 
-def test_data_that_is_not_the_sample_and_secrets_stay_out(tree: Path) -> None:
+def test_data_outside_the_sample_and_secrets_are_refused(tree: Path) -> None:
     hospitals = tree / "workloads" / NAME / "hospitals"
     (hospitals / "mine.csv").write_text("63,1,1\n")
     (hospitals / "hungary.csv").write_text("28,1,2\n")
     (tree / "fedsilo" / "credentials.py").write_text(f'KEY = "{"AKIA" + "A" * 16}"\n')
     done = fedsilo(tree, "--workload", NAME, "--out", "made")
     assert done.returncode == 1
-    told = f"workloads/{NAME}/hospitals/{{}}.csv: not of the packaged sample that sample.sha256 lists"
+    told = f"workloads/{NAME}/hospitals/{{}}.csv: is not part of the sample that sample.sha256 lists"
     for line in (told.format("mine"), told.format("hungary"), "fedsilo/credentials.py: holds what looks like a secret"):
         assert line in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tree / "made").exists()
 
 
-def test_command_says_what_was_made_and_what_is_next(tree: Path) -> None:
+def test_command_prints_the_packages_and_the_next_step(tree: Path) -> None:
     (tree / "made").mkdir()
     (tree / "made" / "client-package.zip").write_text("an old one")
     done = fedsilo(tree, "--workload", "mlp", "--out", "made")
@@ -118,7 +118,7 @@ def test_command_says_what_was_made_and_what_is_next(tree: Path) -> None:
     assert sorted(path.name for path in (tree / "made").iterdir()) == ["client-package.zip", "server-package.zip"]
 
 
-def test_unknown_workload_and_folder_that_cannot_be_written_are_errors_without_traceback(tree: Path) -> None:
+def test_an_unknown_workload_and_a_folder_that_can_not_be_written_are_errors(tree: Path) -> None:
     unknown = fedsilo(tree, "--workload", "nope")
     assert (unknown.returncode, unknown.stderr) == (2, "error: workload: 'nope' is not one of heart_disease, mlp\n")
     (tree / "taken").write_text("a file")
@@ -129,26 +129,27 @@ def test_unknown_workload_and_folder_that_cannot_be_written_are_errors_without_t
     )
 
 
-def test_build_that_fails_leaves_what_was_there_and_says_why(tree: Path) -> None:
+def test_a_failed_build_leaves_the_old_packages_and_gives_the_reason(tree: Path) -> None:
     (tree / "fedsilo" / "mlops" / "build.py").write_text("raise SystemExit('no room')\n")
     (tree / "made").mkdir()
     (tree / "made" / "client-package.zip").write_text("an old one")
     done = fedsilo(tree, "--workload", NAME, "--out", "made")
     assert done.returncode == 1
     assert (
-        done.stderr.splitlines()[0] == "error: FedML's build made no client-package.zip, server-package.zip; it said:"
+        done.stderr.splitlines()[0]
+        == "error: FedML's build made no client-package.zip, server-package.zip; its last output was:"
     )
     assert done.stderr.splitlines()[-1] == "no room"
     assert (tree / "made" / "client-package.zip").read_text() == "an old one"
 
 
-def test_without_fedml_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_fedml_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(PackageError, match="FedML is not installed here; `make setup`"):
+    with pytest.raises(PackageError, match="FedML is not installed; run `make setup`"):
         package.build(NAME, tmp_path)
 
 
-def test_file_that_fedmls_build_lost_is_found_missing_before_anything_is_handed_out(tree: Path) -> None:
+def test_a_file_that_fedmls_build_lost_is_noticed_before_a_package_is_handed_out(tree: Path) -> None:
     build = tree / "fedsilo" / "mlops" / "build.py"
     build.write_text(build.read_text().replace("__pycache__,*.pyc", "data.py"))
     done = fedsilo(tree, "--workload", NAME, "--out", "made")

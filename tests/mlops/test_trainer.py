@@ -1,4 +1,4 @@
-"""A party's part in a run of FedML's platform, within FedML's own trainer and aggregator, without its messages."""
+"""A party's part in a run on FedML's platform, inside FedML's own trainer and aggregator, without messages."""
 
 from argparse import Namespace
 from typing import Any
@@ -87,7 +87,7 @@ def test_first_round_standardises_over_all_silos_and_trains_nothing() -> None:
     assert federation.tracker.metrics == {}
 
 
-def test_rounds_between_train_and_the_last_one_only_evaluates() -> None:
+def test_middle_rounds_train_and_the_last_round_only_evaluates() -> None:
     federation = Federation("heart_disease", ("cleveland", "hungary"))
     federation.round(0)
     for round_idx in (1, 2):
@@ -98,21 +98,21 @@ def test_rounds_between_train_and_the_last_one_only_evaluates() -> None:
     final = {name: tensor.clone() for name, tensor in state(federation.model).items()}
     federation.round(3)
     assert all(torch.equal(tensor, final[name]) for name, tensor in state(federation.model).items())
-    # The model that one round has made is evaluated in the next one's; before any it is not worth a record.
+    # The model of a round is evaluated in the next round. The untrained model is not recorded.
     assert {step for _, step in federation.tracker.metrics} == {1, 2}
     assert {name for name, _ in federation.tracker.metrics} == {"Test:AUC", "Test:Loss", "Test:Accuracy"}
     steps = {step for _, step in federation.silos[0].args.tracker.metrics}
-    assert steps == {0, 1}, "a silo's epochs count from 0, whatever FedML's rounds do"
+    assert steps == {0, 1}, "a silo counts the rounds that train from 0"
 
 
-def test_sums_travel_under_names_of_their_own_and_reach_no_model() -> None:
+def test_sums_travel_under_names_that_no_parameter_has() -> None:
     federation = Federation("heart_disease", ("cleveland",))
     (sent,) = federation.round(0)
     extra = sent.keys() - state(federation.model).keys()
     assert extra == {f"{mlops.SUMS}{name}" for name in ("count", "sum", "sum_of_squares")}
 
 
-def test_hold_out_set_of_the_aggregators_own_is_what_it_evaluates_on() -> None:
+def test_an_aggregator_with_its_own_data_evaluates_on_it() -> None:
     chosen = {"parameters": 2000, "holdout": 333, "samples": 100, "lr": 1.0}
     federation = Federation("mlp", ("east", "west"), **chosen)
     for round_idx in range(4):
@@ -121,7 +121,7 @@ def test_hold_out_set_of_the_aggregators_own_is_what_it_evaluates_on() -> None:
     assert abs(correct - round(correct)) < 1e-6
 
 
-def test_metric_that_its_sums_do_not_determine_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_that_is_not_a_number_is_not_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
     federation = Federation("heart_disease", ("cleveland",))
     inner = federation.server.aggregator._aggregator
     monkeypatch.setattr(inner, "metrics", lambda totals: {"Test:AUC": float("nan"), "Test:Loss": 0.5})
@@ -134,14 +134,14 @@ SETTINGS = Settings(federation="heart", party="hungary", rank=2, hub_account="11
 
 
 def sent_by_the_platform(**changed: Any) -> Namespace:
-    """FedML's arguments in a package of heart_disease; None leaves one out."""
+    """FedML's arguments for a package of heart_disease; None removes one."""
     sections = registry.configuration("heart_disease").values()
     fields = {key: value for section in sections for key, value in section.items()}
     fields |= {"role": "client", "run_id": "4711", "comm_round": "7", "lr": "0.01", "epochs": 2.0} | changed
     return Namespace(**{key: value for key, value in fields.items() if value is not None})
 
 
-def test_what_the_platform_sends_as_text_becomes_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_from_the_platform_become_values_of_the_right_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mlops, "_packaged", lambda: "heart_disease")
     args = sent_by_the_platform(batch_size=None)
     assert mlops._complete(args, SETTINGS) == 7
@@ -157,10 +157,10 @@ def test_what_the_platform_sends_as_text_becomes_what_it_is(monkeypatch: pytest.
         ({"comm_round": 0}, "comm_round: 0 should be between 1 and 100000"),
         ({"enable_fhe": True}, "enable_fhe: not supported; FedML 0.9.6 encrypts nothing"),
         ({"federated_optimizer": "FedOpt"}, "federated_optimizer: FedML 0.9.6 runs FedAvg only"),
-        ({"role": "server"}, "role: hungary runs the client package, and the platform started it as server"),
+        ({"role": "server"}, "role: hungary runs the client package, but the platform started it as server"),
     ],
 )
-def test_what_the_platform_sends_and_is_not_valid_is_named(
+def test_an_invalid_value_from_the_platform_is_named(
     monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], said: str
 ) -> None:
     monkeypatch.setattr(mlops, "_packaged", lambda: "heart_disease")
@@ -173,7 +173,7 @@ def test_package_holds_one_workload(capsys: pytest.CaptureFixture[str]) -> None:
         mlops._packaged()
 
 
-def test_party_that_is_not_told_who_it_is_says_so_without_traceback(
+def test_a_party_without_settings_names_the_missing_variable(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("FEDSILO_PARTY", raising=False)
