@@ -1,8 +1,8 @@
-"""The packages for FedML's platform, run as its agents run them, in an environment with FedML's stock pins (make e2e).
+"""The packages for FedML's platform, run as FedML's agents run them, in an environment with FedML's stock pins.
 
-FedML's own managers carry the models over its gRPC backend, which needs no account; everything else is what the
-platform's agents do: an unzipped package, its rewritten configuration, and ``python ENTRY --cf … --rank … --role …``.
-FedML's agent itself logs in to a platform that a small server plays, up to where it would wait for runs.
+FedML's own managers carry the models over its gRPC backend, which needs no account. Everything else is as on the
+platform: an unzipped package, its rewritten configuration, and ``python ENTRY --cf … --rank … --role …``. FedML's agent
+itself logs in to a small server that stands in for the platform, up to the point where it would wait for runs.
 """
 
 import json
@@ -44,7 +44,7 @@ except RuntimeError:  # compiled against a CUDA build of torch, where a CPU buil
     for operator in ("nms", "qnms"):
         torch.library.define(f"torchvision::{operator}", "(Tensor dets, Tensor scores, float threshold) -> Tensor")
 """
-"""What every Python of the test does first; in the image both are of one build."""
+"""Every Python process of the test runs this first. In the image, torch and torchvision are of one build."""
 
 
 def unused_ports(count: int) -> list[int]:
@@ -56,16 +56,16 @@ def unused_ports(count: int) -> list[int]:
 
 
 def unpack(zipped: Path, kind: str, party: Path) -> Path:
-    """What the platform's agent makes of a package: the folder in which the source lies."""
+    """Unzip a package as the platform's agent does. Returns the folder of the source."""
     with zipfile.ZipFile(zipped) as archive:
         archive.extractall(party)
     return party / f"{kind}-package" / "fedml"
 
 
 def rewrite(source: Path, peers: Path, server_port: int) -> Path:
-    """The configuration with what FedML's agent writes into it (build_dynamic_args), but for MQTT, S3 and its cloud.
+    """Write what FedML's agent writes into the configuration (build_dynamic_args), except for MQTT, S3 and its cloud.
 
-    A text where a number was is what a form in the platform's UI makes of it.
+    Some numbers become texts, as a form in the platform's UI makes them.
     """
     path = source / "config" / "fedml_config.yaml"
     sections: dict[str, Any] = yaml.safe_load(path.read_text())
@@ -81,7 +81,7 @@ def rewrite(source: Path, peers: Path, server_port: int) -> Path:
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """A client of FedML's gRPC backend that comes before its server dies."""
+    """Wait until the server listens: a client of FedML's gRPC backend dies if it starts before its server."""
     deadline = time.monotonic() + SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         try:
@@ -93,7 +93,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
 
 
 def sent_metrics(proxy: FaultyProxy) -> dict[tuple[str, str, int], float]:
-    """What SageMaker got, by trial component, metric and step."""
+    """The metrics that were sent to SageMaker, by trial component, metric and step."""
     calls = [json.loads(body) for body in proxy.metrics]
     return {
         (call["TrialComponentName"], each["MetricName"], each["Step"]): each["Value"]
@@ -132,7 +132,7 @@ def test_packages_learn_and_record_what_fedsilos_own_rounds_do(
 
 
 def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
-    """Build the packages, run the aggregator's and the silos', and return what they said."""
+    """Build the packages, run those of all parties, and return what they printed."""
     built = {each.path.name.partition("-")[0]: each.path for each in package.build("heart_disease", folder / "out")}
     shim = folder / "shim"
     shim.mkdir()
@@ -141,48 +141,56 @@ def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
     peers = folder / "peers.csv"
     lines = [f"{rank},{rank},127.0.0.1,{port}" for rank, port in enumerate(ports)]
     peers.write_text("\n".join(["eid,rank,grpc_server_ip,grpc_server_port", *lines]) + "\n")
-    processes, logs = [], []
+    homes = [folder / f"home-{party}" for party in (names.AGGREGATOR, *SILOS)]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
-        for rank, party in enumerate((names.AGGREGATOR, *SILOS)):
+        for rank, (party, home) in enumerate(zip((names.AGGREGATOR, *SILOS), homes, strict=True)):
+            home.mkdir()
             kind = "client" if rank else "server"
-            (home := folder / f"home-{party}").mkdir()
             source = unpack(built[kind], kind, home)
-            environment = {
-                **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                **party_settings(own.federation, party).to_environment(),
-                "AWS_ENDPOINT_URL": endpoint,
-                "FEDML_ENV_VERSION": "local",
-                "HOME": str(home),
-                "OMP_NUM_THREADS": "1",
-                "PATH": str(STOCK),
-                "PYTHONPATH": str(shim),
-                "TMPDIR": str(home),
-            }
             conf = rewrite(source, peers, ports[0])
-            logs.append(home / "log.txt")
-            with logs[-1].open("wb") as log:
-                command = ["python", str(source / ENTRY), "--cf", str(conf), "--rank", str(rank), "--role", kind]
-                processes.append(
-                    subprocess.Popen(
-                        command, cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                        stderr=subprocess.STDOUT, start_new_session=True,
-                    )
-                )  # fmt: skip
+            variables = party_settings(own.federation, party).to_environment() | {"AWS_ENDPOINT_URL": endpoint}
+            command = ["python", str(source / ENTRY), "--cf", str(conf), "--rank", str(rank), "--role", kind]
+            processes.append(start_package(command, source, home, variables | {"PYTHONPATH": str(shim)}))
             if not rank:
                 wait_for(ports[0], processes[0])
-        deadline = time.monotonic() + SECONDS
-        while None in (codes := [process.poll() for process in processes]) and time.monotonic() < deadline:
-            if any(codes):
-                break
-            time.sleep(0.2)
+        codes = wait_for_ends(processes)
     finally:
         for process in processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    outputs = "\n".join(f"--- {log.parent.name}\n{log.read_text(errors='replace')}" for log in logs)
+    outputs = "\n".join(f"--- {home.name}\n{(home / 'log.txt').read_text(errors='replace')}" for home in homes)
     assert codes == [0, 0, 0], outputs
     return outputs
+
+
+def start_package(command: list[str], source: Path, home: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start a package as the platform's agent does; it prints into ``log.txt`` in ``home``."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
+        "FEDML_ENV_VERSION": "local",
+        "HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "PATH": str(STOCK),
+        "TMPDIR": str(home),
+        **variables,
+    }
+    with (home / "log.txt").open("wb") as log:
+        return subprocess.Popen(
+            command, cwd=source, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def wait_for_ends(processes: list[subprocess.Popen[bytes]]) -> list[int | None]:
+    """The processes' exit codes, once all have ended, one has failed, or ``SECONDS`` are over."""
+    deadline = time.monotonic() + SECONDS
+    while None in (codes := [process.poll() for process in processes]) and time.monotonic() < deadline:
+        if any(codes):
+            break
+        time.sleep(0.2)
+    return codes
 
 
 REDIRECT = """
@@ -271,9 +279,26 @@ def _processes(device: str) -> Iterator[tuple[int, str, str]]:
             yield int(folder.name), line, environment
 
 
+def start_agent(home: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
+    """Start FedML's agent as its pod does."""
+    home.mkdir()
+    environment = {
+        **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
+        "NO_PROXY": "127.0.0.1",
+        "PATH": f"{STOCK}:/usr/bin:/bin",
+        "TMPDIR": str(home),
+        "HOME": str(home),
+        **variables,
+    }
+    return subprocess.Popen(
+        ["python", "-m", "fedsilo.mlops.agent"], cwd=home, env=environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
 @pytest.mark.deploy
 @pytest.mark.timeout(300)
-def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees(endpoint: str, tmp_path: Path) -> None:
+def test_fedmls_agent_logs_in_and_no_other_process_and_no_log_sees_its_key(endpoint: str, tmp_path: Path) -> None:
     boto3.client("secretsmanager").create_secret(Name="heart/fedml", SecretString=KEY)
     federation = described("heart", SILOS)
     devices = {party: f"heart-{party}" for party in (names.AGGREGATOR, "hungary")}
@@ -284,23 +309,13 @@ def test_fedmls_agent_logs_in_with_the_key_that_no_other_process_and_no_log_sees
     agents = {}
     try:
         for party, device in devices.items():
-            (home := tmp_path / f"home-of-{device}").mkdir()
-            environment = {
-                **{name: value for name, value in os.environ.items() if name.startswith("AWS_")},
-                **party_settings(federation, party).to_environment(),
+            variables = party_settings(federation, party).to_environment() | {
                 names.MLOPS_SECRET_VARIABLE: "heart/fedml",
                 "AWS_ENDPOINT_URL": endpoint,
-                "NO_PROXY": "127.0.0.1",
-                "PATH": f"{STOCK}:/usr/bin:/bin",
                 "PLATFORM": platform.url,
                 "PYTHONPATH": f"{shim}:{ROOT}",
-                "TMPDIR": str(home),
-                "HOME": str(home),
             }
-            agents[party] = subprocess.Popen(
-                ["python", "-m", "fedsilo.mlops.agent"], cwd=home, env=environment, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
-            )  # fmt: skip
+            agents[party] = start_agent(tmp_path / f"home-of-{device}", variables)
         said = {party: agent.communicate(timeout=SECONDS)[0] for party, agent in agents.items()}
     finally:
         platform.shutdown()
