@@ -21,7 +21,7 @@ KUBERNETES = eks.KubernetesVersion.V1_36
 
 _LEVELS = {"view": "AmazonEKSAdminViewPolicy", "admin": "AmazonEKSClusterAdminPolicy"}
 
-_AUTO_MODE = "EKS Auto Mode asks for it (docs.aws.amazon.com/eks/latest/userguide/auto-cluster-iam-role.html)"
+_AUTO_MODE = "EKS Auto Mode requires it (docs.aws.amazon.com/eks/latest/userguide/auto-cluster-iam-role.html)"
 _ROLE_ACKNOWLEDGED = {
     f"{AWS_MANAGED}{policy}]": _AUTO_MODE
     for policy in (

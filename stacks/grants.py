@@ -20,7 +20,7 @@ _READ_OBJECT = ("s3:GetObject",)
 _WRITE_OBJECT = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload")
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 _FIND_QUEUE = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
-_ALL_QUEUES = "a hundred silos' queues in one statement; the condition on the tag keeps it to this federation's"
+_ALL_QUEUES = "one statement for a hundred silos' queues; its condition on the tag limits it to this federation"
 
 
 @dataclass(frozen=True)
@@ -232,14 +232,14 @@ def experiments(federation: Federation, party: Party, account: str) -> list[Gran
     experiment = names.experiment(federation.name, party.rank)
     return [
         Grant([f"sagemaker:{action}" for action in actions], names.experiment_arns(experiment, account, party.region)),
-        Grant(("sagemaker:Search",), ["*"], why="SageMaker knows no resource for Search"),
+        Grant(("sagemaker:Search",), ["*"], why="Search can't be limited to a resource"),
     ]
 
 
 def own_data(bucket: str, key_arn: str) -> list[Grant]:
     """Reading a party's own data bucket."""
     return [
-        Grant(_READ_OBJECT, [names.bucket_arn(bucket, "*")], why="a party names its data as it likes"),
+        Grant(_READ_OBJECT, [names.bucket_arn(bucket, "*")], why="a party may name its data freely"),
         Grant(("s3:ListBucket",), [names.bucket_arn(bucket)]),
         Grant(("kms:Decrypt",), [key_arn]),
     ]

@@ -25,7 +25,7 @@ _MAIL_DAYS = 30
 """How long mail is kept: longer than any run, because a policy limits runs to 28 days."""
 
 _BUCKET_ACKNOWLEDGED = {
-    "HIPAA.Security-S3BucketReplicationEnabled": "whether updates may be copied to another place is the owners' to say"
+    "HIPAA.Security-S3BucketReplicationEnabled": "only the owners may decide to copy updates elsewhere"
 }
 
 RoleName = Callable[[str, str], str]

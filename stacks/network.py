@@ -40,7 +40,7 @@ _AWS_DOMAINS = ["*.amazonaws.com", "*.api.aws", "*.internal"]
 """The domains of VPC endpoints and instances. No other name is resolved, because DNS can carry data out too."""
 
 _VPC_ACKNOWLEDGED = {
-    "CloudFormation-Validate::W3010": "zones come from the spec, so that synth asks nobody",
+    "CloudFormation-Validate::W3010": "zones come from the spec, so that synth does not ask AWS",
 }
 _NAT_ACKNOWLEDGED = {
     "HIPAA.Security-VPCNoUnrestrictedRouteToIGW": "egress: nat; the NAT gateway's subnet needs the route",

@@ -177,7 +177,13 @@ def _egress(draft: _Draft) -> Iterator[str]:
             )
         if draft.federation.control_plane == "mlops":
             yield f"{party.where}.egress: endpoints do not reach FedML's platform; use egress: nat"
-        if party.image and party.region and f".dkr.ecr.{party.region}.amazonaws.com/" not in party.image:
+
+
+def _images(draft: _Draft) -> Iterator[str]:
+    for party in draft.parties:
+        if party.egress != "endpoints" or not party.image or not party.region:
+            continue
+        if f".dkr.ecr.{party.region}.amazonaws.com/" not in party.image:
             yield (
                 f"{party.where}.image: {party.image} should be in ECR in {party.region}: egress endpoints reach no "
                 "other registry"
@@ -232,6 +238,7 @@ _RULES = (
     _accounts,
     _control_plane,
     _egress,
+    _images,
     _availability_zones,
     _policies,
 )

@@ -87,24 +87,26 @@ def _is_consequence(error: Any) -> bool:
 def _sentence(error: Any) -> str:
     """One of pydantic's errors as ``setting: value what is allowed``."""
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
+    if error["type"] == "missing":
+        return f"{where}: is missing"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown key; known here: {', '.join(_keys_allowed_at(error['loc'][:-1]))}"
+    if isinstance(error["input"], BaseModel | dict | list):
+        return f"{where}: {_what_is_allowed(error)}"
+    return f"{where}: {str(error['input'])[:80]} {_what_is_allowed(error)}"
+
+
+def _what_is_allowed(error: Any) -> str:
     match error["type"]:
         case "model_type" | "dict_type":
-            message = "should be a mapping"
+            return "should be a mapping"
         case "tuple_type":
-            message = "should be a list"
-        case "missing":
-            return f"{where}: is missing"
-        case "extra_forbidden":
-            return f"{where}: unknown key; known here: {', '.join(_keys_allowed_at(error['loc'][:-1]))}"
+            return "should be a list"
         case "value_error":
-            message = str(error["ctx"]["error"])
+            return str(error["ctx"]["error"])
         case "string_pattern_mismatch":
-            message = "should be of " + error["ctx"]["pattern"].strip("^$")
-        case _:
-            message = re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) | after validation", "", error["msg"])
-    if isinstance(error["input"], BaseModel | dict | list):
-        return f"{where}: {message}"
-    return f"{where}: {str(error['input'])[:80]} {message}"
+            return f"should be of {error['ctx']['pattern'].strip('^$')}"
+    return re.sub(r"^(Input|Value|String|Tuple|List|Dictionary) | after validation", "", error["msg"])
 
 
 def _keys_allowed_at(loc: tuple[str | int, ...]) -> list[str]:
