@@ -24,11 +24,11 @@ _PATH = re.compile(
 
 
 class FakeKubernetes:
-    """``url`` is where it listens; ``calls`` are (group, resource, name, verb) as a Role's rules have them."""
+    """The API server. It listens at ``url``; ``calls`` has each call as (group, resource, name, verb), as Roles do."""
 
     def __init__(self) -> None:
         self.calls: set[tuple[str, str, str, str]] = set()
-        self.refusals: list[tuple[str, int, str, str]] = []  # verb, code, reason, message of what is refused next
+        self.refusals: list[tuple[str, int, str, str]] = []  # what to refuse next: verb, code, reason, message
         self.logs: dict[str, str] = {}
         self.watches = self.expired = 0
         self._objects: dict[tuple[str, str], Object] = {}
@@ -36,24 +36,7 @@ class FakeKubernetes:
         self._oldest = 0  # watches from before get 410
         self._version = itertools.count(1)
         self._changed = threading.Condition()
-        fake = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                fake._get(self)
-
-            def do_POST(self) -> None:
-                fake._post(self)
-
-            def do_DELETE(self) -> None:
-                fake._delete(self)
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler_of(self))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
@@ -65,7 +48,7 @@ class FakeKubernetes:
     # --- what controllers, nodes and people do
 
     def put(self, kind: str, thing: Object) -> Object:
-        """Make or change an object, as if somebody else did."""
+        """Create or change an object, as somebody else would."""
         with self._changed:
             name = thing["metadata"]["name"]
             known = (kind, name) in self._objects
@@ -89,7 +72,7 @@ class FakeKubernetes:
         return self._objects["jobs", name]
 
     def add_pod(self, job: str, *, age: float = 0.0) -> str:
-        """The Job controller's part: a pod from the Job's template."""
+        """Create a pod from the Job's template, as the Job controller does."""
         template = self.job(job)["spec"]["template"]
         name = f"{job}-{len(self.all('pods'))}"
         created = datetime.fromtimestamp(time.time() - age, UTC).isoformat(timespec="microseconds")
@@ -106,18 +89,18 @@ class FakeKubernetes:
         self.put("pods", {**pod, "status": {"phase": phase, **status}})
 
     def end_job(self, name: str, kind: str, reason: str = "", message: str = "") -> None:
-        """The Job controller's verdict: ``Complete`` or ``Failed``."""
+        """End a Job as the Job controller does: ``Complete`` or ``Failed``."""
         condition = {"type": kind, "status": "True", "reason": reason, "message": message}
         self.put("jobs", {**self.job(name), "status": {"conditions": [condition]}})
 
     def forget_history(self) -> None:
-        """Compact etcd: watches that go on from an older version get 410."""
+        """Compact etcd: watches that continue from an older version get 410."""
         with self._changed:
             self._oldest = next(self._version)
             self._history.clear()
 
     def break_watches(self) -> None:
-        """End every watch that is open, as a restarted API server does."""
+        """End every open watch, as a restarted API server does."""
         with self._changed:
             self.watches += 1
             self._changed.notify_all()
@@ -231,6 +214,27 @@ class FakeKubernetes:
                 _status(handler, *refusal[1:])
                 return True
         return False
+
+
+def _handler_of(fake: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
+    """A class whose instances hand their requests to the API server."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            fake._get(self)
+
+        def do_POST(self) -> None:
+            fake._post(self)
+
+        def do_DELETE(self) -> None:
+            fake._delete(self)
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    return Handler
 
 
 def _selected(thing: Object, query: dict[str, str]) -> bool:
