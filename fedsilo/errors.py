@@ -1,19 +1,20 @@
-"""The errors fedsilo raises on purpose. Each message says what, where, and what to do next.
+"""The errors that fedsilo raises on purpose. Each message says what happened, where, and what to do next.
 
-The command and the trainer print the message alone; any other exception is a defect and keeps its traceback.
+The command and the trainer print only the message of these errors. Any other exception is a defect and keeps its
+traceback.
 """
 
 
 class FedsiloError(Exception):
-    """Base of all errors below; catching it never hides a defect."""
+    """The base of all errors below. Code that catches it never hides a defect."""
 
 
 class SpecError(FedsiloError):
-    """federation.yaml, run.json or a hyperparameter is not valid. One line a problem."""
+    """federation.yaml, run.json or a hyperparameter is not valid. The message has one line for each problem."""
 
 
 class UsageError(FedsiloError):
-    """A command's arguments ask for what there can't be. One line a problem."""
+    """The arguments of a command ask for something impossible. The message has one line for each problem."""
 
 
 class NotFoundError(FedsiloError):
@@ -21,43 +22,46 @@ class NotFoundError(FedsiloError):
 
 
 class HubError(FedsiloError):
-    """A queue or the bucket of the hub is missing, or does not answer in time."""
+    """A queue or the bucket of the hub is missing, or AWS does not answer in time."""
 
 
 class AccessError(FedsiloError):
-    """AWS denied a call. The message names who asked for what on which resource."""
+    """AWS denied a call. The message says who made the call, and for what."""
 
 
 class MailError(FedsiloError):
-    """A mail is not what its notice says: digest, size, format, type, dtype or shape."""
+    """A mail is malformed, too large or changed. Only its sender can have caused that."""
 
 
 class NoticeError(FedsiloError):
     """A notice does not fit the object that it names.
 
-    Anybody who may send to the queue may have sent it, so nobody is to blame, and the notice is dropped.
+    Every party that may send to the queue may have sent the notice. So no party is blamed, and the notice is dropped.
     """
 
 
 class RefusedError(FedsiloError):
-    """A party's part in a run was refused, by a policy or by the aggregator, with the reason."""
+    """A party's policy, or the aggregator, ended the party's part in a run. The message is the reason."""
 
 
 class RunError(FedsiloError):
-    """A run can't go on: no quorum, aborted, or no word from the aggregator."""
+    """A run can't continue: there is no quorum, it was aborted, or the aggregator does not answer."""
 
 
 class LauncherError(FedsiloError):
-    """A trainer's job can't be made, looked at or removed. The message names what was asked of whom."""
+    """A trainer's job can't be created, read or removed. The message says what was asked of whom."""
 
 
 class PackageError(FedsiloError):
-    """A package for FedML's platform can't be built, or would hold what it should not. One line a problem."""
+    """A package for FedML's platform can't be built, or would contain what it should not.
+
+    The message has one line for each problem.
+    """
 
 
 class StoppedError(BaseException):
-    """The process was asked to stop; it continues where it was when it is started again.
+    """The process was asked to stop. Its work continues when it is started again.
 
-    Raised by a signal handler, so anywhere, and like KeyboardInterrupt no ``Exception``: botocore takes one of those
-    for a broken connection and tries the call again.
+    A signal handler raises this error, so it can occur anywhere. Like ``KeyboardInterrupt`` it is not an ``Exception``:
+    botocore takes an exception for a broken connection and tries the call again.
     """

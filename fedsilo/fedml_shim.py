@@ -1,12 +1,12 @@
 """The learning half of FedML 0.9.6, without its cloud client.
 
-``import fedml`` loads FedML's cloud client, agents, command line, model hub, data hub and serving: some 4,700 modules
-and over a hundred packages, of which cross-silo learning uses none, and whose calls to FedML's cloud have no time
-limit and no switch. Importing this module first puts inert modules in their place, so that FedML's trainers,
-aggregators and managers import as they are while a call to its cloud can't happen: the code for it is not there.
+``import fedml`` loads FedML's cloud client, agents, command line, model hub, data hub and serving: about 4,700 modules
+of more than a hundred packages. Cross-silo learning uses none of them, and their calls to FedML's cloud have no time
+limit and can't be switched off. This module replaces them with modules that do nothing. FedML's trainers, aggregators
+and managers are imported unchanged, and no call to FedML's cloud can happen, because its code is not loaded.
 
-Import it before anything of FedML; importing FedML first raises ``RuntimeError``. In ``mlops`` mode, where FedML's
-cloud is wanted, nothing imports this module.
+Import this module before FedML; otherwise it raises ``RuntimeError``. In ``mlops`` mode, which uses FedML's cloud,
+nothing imports this module.
 """
 
 import importlib.abc
@@ -30,11 +30,11 @@ INERT_MODULES = frozenset(
         "fedml.launch_serving",
         "fedml.launch_simulation",
         "fedml.model",  # the model hub
-        "fedml.runner",  # picks one of the launchers
+        "fedml.runner",  # selects one of the launchers
         "torchvision",  # only for FedML's simulated attacks on image models
     }
 )
-"""Replaced, with everything below them."""
+"""These modules are replaced, with everything below them."""
 
 
 class _InertType(type):
@@ -45,7 +45,7 @@ class _InertType(type):
 
 
 class _Inert(metaclass=_InertType):
-    """Stands for any class, function or constant of an inert module: takes any arguments and does nothing."""
+    """Replaces every class, function and constant of an inert module. It takes any arguments and does nothing."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         pass

@@ -1,39 +1,40 @@
-"""Names and prefixes that two sides of an account boundary must agree on without talking to each other.
+"""Names of resources that are created in one AWS account and used in another.
 
-The stacks, the trainer and the command all take them from here and nowhere else. ``account`` and ``region`` may be
-CDK tokens, so the functions only format. Lengths: a federation's and a party's name have at most 20 characters, so
-every name below stays inside AWS's limits (S3 bucket 63, SQS queue 80, IAM role 64).
+The stacks, the trainers, the agents and the command take these names from here and nowhere else. The arguments
+``account`` and ``region`` may be CDK tokens, so the functions do nothing but format. The names of federations and
+parties have at most 20 characters, so every name below is within AWS's limits (S3 bucket 63, SQS queue 80, IAM role
+64).
 """
 
 AGGREGATOR = "aggregator"
-"""The aggregator's party name; no silo may have it."""
+"""The name of the aggregator as a party. No silo may have this name."""
 
 EVERYONE = "all"
-"""The receiver of a broadcast; no party may have this name."""
+"""The receiver of a broadcast. No party may have this name."""
 
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 """A federation's or a party's name: 2 to 20 of a-z, 0-9 and hyphen, starting with a letter."""
 
 
 FEDERATION_TAG = "fedsilo:federation"
-"""The tag that every resource of a federation carries; policies that admit many queues test it."""
+"""The tag of every resource of a federation. Policies that allow many queues check it."""
 
 PARTY_TAG = "fedsilo:party"
-"""The tag that every resource of a party carries, the party's queues in the hub included."""
+"""The tag of every resource of a party, including the party's queues in the hub."""
 
 
 NAMESPACE = "fedsilo"
 """The Kubernetes namespace of the agent and the trainers."""
 
 AGENT = "agent"
-"""The agent's Deployment and service account."""
+"""The name of the agent's Deployment and service account."""
 
 TRAINER = "trainer"
-"""The trainers' service account, and the suspended CronJob that is their template."""
+"""The name of the trainers' service account, and of the suspended CronJob that is their template."""
 
 
 MLOPS_SECRET_VARIABLE = "FEDSILO_MLOPS_SECRET"  # noqa: S105 - the name of a variable
-"""The environment variable of FedML's agent with the name of the secret that holds its API key."""
+"""The environment variable that tells FedML's agent which secret holds its API key."""
 
 
 def stack(federation: str, *parts: str) -> str:
@@ -62,16 +63,17 @@ def control_queue(federation: str, party: str) -> str:
 
 
 def dead_letter_queue(federation: str, party: str) -> str:
-    """Where the undeliverable messages of a party's two queues go; FIFO, as they are.
+    """The FIFO queue for the undeliverable messages of a party's two other queues.
 
-    One for both queues, so that the hub's stack has room for a hundred silos, and none shared between parties: a
-    request sent to all of them carries one deduplication id, by which a shared queue would drop all but the first.
+    A party's two queues share it, so that the hub's stack has room for a hundred silos. Parties do not share one: a
+    request that is sent to all parties has the same deduplication id everywhere, and a shared queue would keep only the
+    first copy.
     """
     return f"{federation}-{party}-dead.fifo"
 
 
 def trainer_role(federation: str, party: str) -> str:
-    """The IAM role of a party's trainer: the identity behind every mail the party sends."""
+    """The IAM role of a party's trainer. All mail of the party is sent with this role."""
     return f"{federation}-{party}-trainer"
 
 
@@ -81,7 +83,7 @@ def agent_role(federation: str, party: str) -> str:
 
 
 def operator_policy(federation: str) -> str:
-    """The managed policy, in the hub's account, of whoever starts and watches runs."""
+    """The managed policy, in the hub's account, for everyone who starts and watches runs."""
     return f"{federation}-operator"
 
 
@@ -91,32 +93,32 @@ def cluster(federation: str, party: str) -> str:
 
 
 def hub_key_alias(federation: str) -> str:
-    """The alias of the key that encrypts the hub: another account can know it, but not the key's id."""
+    """The alias of the key that encrypts the hub. Other accounts can know the alias, but not the key's id."""
     return f"alias/{federation}-hub"
 
 
 def experiment(federation: str, rank: int) -> str:
-    """The SageMaker experiment of a party: rank 0 is the aggregator, a silo's rank is its place in the spec from 1."""
+    """The SageMaker experiment of a party; rank 0 is the aggregator, and silos count from 1 as in federation.yaml."""
     return f"{federation}-server" if rank == 0 else f"{federation}-client-{rank}"
 
 
 def mlops_device(federation: str, party: str) -> str:
-    """The id of a party's device on FedML's platform: the same however often its pod is replaced."""
+    """The id of a party's device on FedML's platform. It stays the same when the party's pod is replaced."""
     return f"{federation}-{party}"
 
 
 def secret_arn(secret: str, account: str, region: str) -> str:
-    """The ARN of a secret, whose last six characters Secrets Manager makes up."""
+    """The ARN of a secret. It ends with wildcards, because Secrets Manager adds six random characters."""
     return f"arn:aws:secretsmanager:{region}:{account}:secret:{secret}-??????"
 
 
 def bucket_arn(bucket: str, key: str | None = None) -> str:
-    """The ARN of a bucket, or of the objects that ``key`` (a pattern) names in it."""
+    """The ARN of a bucket; with ``key``, which may be a pattern, the ARN of objects in the bucket."""
     return f"arn:aws:s3:::{bucket}" if key is None else f"arn:aws:s3:::{bucket}/{key}"
 
 
 def queue_arn(queue: str, account: str, region: str) -> str:
-    """The ARN of a queue, or of those that ``queue`` (a pattern) names."""
+    """The ARN of a queue; ``queue`` may be a pattern."""
     return f"arn:aws:sqs:{region}:{account}:{queue}"
 
 
@@ -126,7 +128,7 @@ def role_arn(role: str, account: str) -> str:
 
 
 def experiment_arns(experiment: str, account: str, region: str) -> list[str]:
-    """The ARNs of all that the SageMaker SDK makes for an experiment and its runs."""
+    """The ARNs of everything that the SageMaker SDK creates for an experiment and its runs."""
     return [
         f"arn:aws:sagemaker:{region}:{account}:{resource}"
         for resource in (

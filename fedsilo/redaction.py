@@ -1,8 +1,9 @@
-"""Takes secrets and values of data out of a trainer's log before it leaves the party.
+"""Masks secrets and values of data in a trainer's log, before the log leaves the party.
 
-Secrets are known by their form. Values of data get into a log by exceptions ("could not convert '63.0'"), by printed
-arrays and by rows; so quoted texts and numbers are masked in everything but fedsilo's own lines and the places of a
-traceback, and rows of numbers everywhere. It is a net below the rule that nobody logs data, not a reason to.
+Secrets are recognised by their form. Values of data get into a log through exceptions ("could not convert '63.0'"),
+printed arrays and printed rows. So rows of numbers are masked everywhere; quoted texts and numbers are masked in all
+lines except fedsilo's own and the lines of a traceback that name a place. This is a safety net: trainers must not log
+data in the first place.
 """
 
 import re
@@ -10,7 +11,7 @@ import re
 MASK = "[…]"
 
 LONGEST_LINE = 2000
-"""Characters of a line that are kept, up to the last blank: half a secret would not be known by its form."""
+"""How many characters of a line are kept. The line is cut at a blank, because half a secret is not recognised."""
 
 CUT = "…"
 
@@ -28,7 +29,7 @@ _SECRETS = [
     re.compile(r"://[^/\s:@]+:[^/\s@]+@"),
     re.compile(r"(?<![\w+/])(?=[\w+/]*[a-z])(?=[\w+/]*[A-Z])(?=[\w+/]*[0-9])[A-Za-z0-9+/]{40,}={0,2}(?![\w+/])"),
 ]
-# What a trainer logs must not keep the agent's only loop busy: no part of a row can be read in two ways.
+# No part of a row can be matched in two ways: a trainer's log must not keep the agent's only loop busy.
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
 _ROW = re.compile(rf"(?<!\d){_NUMBER}(?:(?:\s*+[,;|]\s*+|\s++){_NUMBER}){{3,}}")
 _QUOTED = re.compile(rf"'(?:[^'\\]|\\.)*(?:'|{CUT}\Z)|\"(?:[^\"\\]|\\.)*(?:\"|{CUT}\Z)")
@@ -38,25 +39,29 @@ _PLACE = re.compile(r"\s*(?:File \"[^\"]*\", line \d+|Traceback \(most recent ca
 
 
 def text(log: str) -> str:
-    """The log with what may be a secret or a value of data masked, line by line."""
+    """Mask secrets and values of data in every line of a log."""
     return "".join(f"{line(each)}\n" for each in log.splitlines())
 
 
 def line(message: str) -> str:
-    """A line of a log, or a message that is not fedsilo's own, masked; a long one is cut, and says so."""
+    """Mask secrets and values of data in a line of a log, or in another program's message.
+
+    Returns:
+        The masked line. A line that is longer than ``LONGEST_LINE`` is cut and ends with ``CUT``.
+    """
     message = _without_secrets(message)
     own = _OWN.match(message)
     start = own.end() if own else 0
     head, body = message[:start], message[start:]
     if own is None and not _PLACE.match(body):
         body = _ANY_NUMBER.sub(MASK, _QUOTED.sub(MASK, body))
-    elif own and own["level"] == "ERROR":  # a workload's reason may quote a cell
+    elif own and own["level"] == "ERROR":  # the reason of a workload may quote a cell
         body = _QUOTED.sub(MASK, body)
     return head + _ROW.sub(MASK, body)
 
 
 def reason(message: str) -> str:
-    """What fedsilo, or a workload, gave as the reason of an end, masked as it is in the log, line by line."""
+    """Mask the reason that fedsilo or a workload gives for an end: as in the log, but single numbers stay."""
     return "\n".join(_ROW.sub(MASK, _QUOTED.sub(MASK, _without_secrets(each))) for each in message.splitlines())
 
 

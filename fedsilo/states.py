@@ -1,32 +1,32 @@
-"""The words that parties, jobs and agents use for how they are, and the exit codes: one vocabulary, written once.
+"""The states of parties, jobs and agents, the kinds of events and requests, and the exit codes.
 
-Each word is stored as it stands here: in ``status.json``, ``metrics.jsonl`` and ``agents/<party>.json``.
+The values are what ``status.json``, ``metrics.jsonl``, ``agents/<party>.json`` and run requests hold.
 """
 
 from enum import IntEnum, StrEnum
 
 
 class PartyState(StrEnum):
-    """How a party's part in a run is, as its ``status.json`` says."""
+    """The state of a party's part in a run, as in its ``status.json``."""
 
     REQUESTED = "REQUESTED"
-    """The party has written no status yet. Readers use this word; no party writes it."""
+    """The party has not written a status yet. Readers use this state; no party writes it."""
     QUEUED = "QUEUED"
-    """The agent has accepted the run, and another run comes first."""
+    """The agent has accepted the run, and another run is before it."""
     PENDING = "PENDING"
-    """The trainer's job exists, and the trainer does not run yet, or not again yet."""
+    """The trainer's job exists, but the trainer does not run yet, or does not run again yet."""
     STARTING = "STARTING"
-    """The trainer runs and imports what it learns with."""
+    """The trainer runs and imports its libraries."""
     WAITING = "WAITING"
     """The trainer waits for other parties."""
     TRAINING = "TRAINING"
-    """At a silo: it trains. At the aggregator: a round is open."""
+    """A silo trains; at the aggregator, a round is open."""
     FINISHING = "FINISHING"
-    """The aggregator has sent the final model, and waits until the silos have evaluated it."""
+    """The aggregator has sent the final model and waits until the silos have evaluated it."""
     STOPPED = "STOPPED"
-    """The trainer was asked to stop. It continues where it was when it is started again."""
+    """The trainer was asked to stop. When it is started again, it continues."""
     RESTARTING = "RESTARTING"
-    """The trainer failed for a reason that another try may not meet."""
+    """The trainer failed, and another try may succeed."""
     FINISHED = "FINISHED"
     FAILED = "FAILED"
     REFUSED = "REFUSED"
@@ -34,37 +34,37 @@ class PartyState(StrEnum):
     ABORTED = "ABORTED"
     """The operator ended the run."""
     UNKNOWN = "UNKNOWN"
-    """The status holds no word of this list. Readers use this word; no party writes it."""
+    """The status has none of these states. Readers use this state; no party writes it."""
 
 
 TERMINAL = frozenset({PartyState.FINISHED, PartyState.FAILED, PartyState.REFUSED, PartyState.ABORTED})
 """The states after which a party does nothing more for the run."""
 
 FAILED_STATES = TERMINAL - {PartyState.FINISHED}
-"""The terminal states in which a party's part came to nothing."""
+"""The terminal states other than FINISHED."""
 
 
 class JobState(StrEnum):
-    """How the job of a run's trainer is, as a launcher sees it."""
+    """The state of a trainer's job, as a launcher sees it."""
 
     PENDING = "PENDING"
-    """The trainer does not run yet, or not again yet."""
+    """The trainer does not run yet, or does not run again yet."""
     RUNNING = "RUNNING"
     ENDING = "ENDING"
     """The job is being removed."""
     STUCK = "STUCK"
-    """The trainer will not start by itself; the agent removes the job."""
+    """The trainer can't start. The agent removes the job."""
     DONE = "DONE"
     FAILED = "FAILED"
 
 
 class AgentState(StrEnum):
-    """Whether an agent looks after a trainer, as its ``agents/<party>.json`` says."""
+    """Whether an agent has a trainer to look after, as in its ``agents/<party>.json``."""
 
     IDLE = "IDLE"
     BUSY = "BUSY"
     UNKNOWN = "UNKNOWN"
-    """The object holds neither word. Readers use this word; no agent writes it."""
+    """The object has neither state. Readers use this state; no agent writes it."""
 
 
 class LineKind(StrEnum):
@@ -76,20 +76,20 @@ class LineKind(StrEnum):
 
 
 class Event(StrEnum):
-    """What the aggregator records of a run, besides metrics and spans of time."""
+    """The events of a run that the aggregator records."""
 
     OPENED = "opened"
     """A round opened."""
     RESUMED = "resumed"
-    """An aggregator that was started again continues an open round."""
+    """The aggregator was started again and continues an open round."""
     JOINED = "joined"
-    """A silo takes part from here on, for the first time or again."""
+    """A silo takes part from now on, for the first time or again."""
     LATE = "late"
-    """A silo answered a round that was closed; the answer was dropped."""
+    """A silo answered after the round was closed, and the answer was dropped."""
     DEADLINE = "deadline"
-    """A round was closed without all silos."""
+    """A round was closed at its deadline, without all silos."""
     LOST = "lost"
-    """A silo says that its part is over."""
+    """A silo's part has ended, as its status says."""
     REFUSED = "refused"
     """The aggregator ended a silo's part."""
     IGNORED = "ignored"
@@ -99,7 +99,7 @@ class Event(StrEnum):
 
 
 class Span(StrEnum):
-    """What a party spends time on."""
+    """The activities whose time a party records."""
 
     START = "start"
     WAIT = "wait"
@@ -117,14 +117,14 @@ class RequestAction(StrEnum):
 
 
 class TrainerExit(IntEnum):
-    """The exit codes of a trainer; whoever starts trainers acts on them."""
+    """The exit codes of a trainer, for the agent or the command that started it."""
 
     DONE = 0
-    """The party's part is done."""
+    """The party's part in the run is done."""
     RETRY = 1
-    """It failed, and another try may continue where it was: AWS did not answer, a defect, SIGTERM."""
+    """The trainer failed, and another try may continue: AWS did not answer, a defect, SIGTERM."""
     FATAL = 3
-    """It failed, and another try would fail the same way."""
+    """The trainer failed, and another try would fail in the same way."""
 
 
 class Verdict(StrEnum):

@@ -1,31 +1,39 @@
-"""Values as people read them: the same words and the same digits in a terminal, a log and a report."""
+"""Formats of values for people, the same in a terminal, a log and a report."""
 
 from collections.abc import Sequence
 
 NONE = "-"
-"""Stands for a value that does not exist."""
+"""The text for a value that does not exist."""
 
 TEXT_LIMIT = 1000
-"""Characters of a reason that are shown."""
+"""How many characters of a reason are shown."""
 
 LONGEST = 2000
-"""Characters after which ``clip`` cuts a text, unless told otherwise."""
+"""How many characters ``clip`` keeps by default."""
 
 
 def plain(value: object, limit: int = TEXT_LIMIT) -> str:
-    """The value as one line of printable text: no escape sequence, no change of direction, no lone surrogate."""
+    """One line of text that is safe to show, whatever another party wrote.
+
+    Args:
+        value: A text, or any value; None is an empty text.
+        limit: How many characters are kept.
+
+    Returns:
+        The text without escape sequences, changes of writing direction and lone surrogates.
+    """
     text = value if isinstance(value, str) else "" if value is None else str(value)
     shown = "".join(each if each.isprintable() else " " if each == "\n" else "�" for each in text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 
 
 def clip(text: str, length: int = LONGEST) -> str:
-    """``text``, with an ellipsis in place of what is longer than ``length``."""
+    """The text, cut to ``length`` characters; a text that was cut ends with an ellipsis."""
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader: ``40 ms``, ``0.4 s``, ``41.2 s``, ``9 min 5 s``, ``1 h 12 min``."""
+    """A duration, such as ``40 ms``, ``0.4 s``, ``41.2 s``, ``9 min 5 s`` or ``1 h 12 min``."""
     if 0 < seconds < 0.1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 59.95:
@@ -36,16 +44,16 @@ def duration(seconds: float) -> str:
 
 
 def ago(seconds: float | None) -> str:
-    """How long ago something was."""
+    """How long ago something was, such as ``9 min 5 s ago``; ``never`` for None."""
     return "never" if seconds is None else f"{duration(float(round(seconds)))} ago"
 
 
 def score(value: float | None) -> str:
-    """A metric to three digits."""
+    """A metric with three digits; ``NONE`` for None."""
     return NONE if value is None else f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
 
 
 def members(names: Sequence[str], most: int = 5) -> str:
-    """Names with commas, those beyond ``most`` as their number."""
+    """The names with commas; if there are more than ``most``, the number of the others instead of their names."""
     rest = [f"and {len(names) - most} more"] if len(names) > most else []
     return ", ".join([*names[:most], *rest])

@@ -1,4 +1,4 @@
-"""AWS's errors come in words: who asked for what, what is missing and what makes it; what passes is tried again."""
+"""AWS's errors say who could not do what, and what to check; a call that fails for a moment is tried again."""
 
 import http.server
 import json
@@ -26,7 +26,7 @@ from tests.support.hub import Hub
 LARGE = {"model": {"w": torch.zeros(PART_BYTES // 4)}}
 
 
-def test_a_missing_queue_is_named_with_the_stack_that_makes_it(hub: Hub) -> None:
+def test_a_missing_queue_is_named_with_the_stack_that_creates_it(hub: Hub) -> None:
     name = names.data_queue(hub.federation.name, "hungary")
     sqs = aws.sqs("us-east-1")
     mailbox = hub.mailbox("cleveland")
@@ -42,7 +42,7 @@ def test_a_missing_queue_is_named_with_the_stack_that_makes_it(hub: Hub) -> None
         mailbox.send("hungary", "update", 0, {}, {})
 
 
-def test_a_missing_bucket_is_named_with_the_stack_that_makes_it(hub: Hub) -> None:
+def test_a_missing_bucket_is_named_with_the_stack_that_creates_it(hub: Hub) -> None:
     mailbox = hub.mailbox("cleveland")
     aws.s3("us-east-1").delete_bucket(Bucket=hub.bucket)
     stack = f"check that stack {hub.federation.name}-hub is deployed in us-east-1$"
@@ -59,7 +59,7 @@ def test_a_missing_bucket_is_named_with_the_stack_that_makes_it(hub: Hub) -> Non
         mailbox.publish_model(LARGE["model"])
 
 
-def test_bad_answers_for_a_while_are_ridden_out(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_survives_bad_answers_for_a_while(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyProxy(hub.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         silo, aggregator = hub.mailbox("cleveland"), hub.mailbox(AGGREGATOR)
@@ -90,7 +90,7 @@ def test_a_connection_that_breaks_in_the_middle_of_a_mail_is_not_the_senders_fau
             assert proxy._to_cut == 0
 
 
-def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_answers_without_end_are_an_error_that_says_so(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     with FaultyProxy(hub.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         monkeypatch.setattr(aws, "ATTEMPTS", 2)
@@ -104,7 +104,7 @@ def test_bad_answers_that_do_not_end_are_an_error_that_says_so(hub: Hub, monkeyp
         assert proxy.failed["s3"] == 2
 
 
-def test_nobody_at_the_endpoint_is_an_error_that_says_so() -> None:
+def test_an_endpoint_that_does_not_answer_is_an_error_that_says_so() -> None:
     client = boto3.client("s3", endpoint_url="http://127.0.0.1:9", region_name="us-east-1", config=aws.config(1))
     with (
         pytest.raises(HubError, match=r"^AWS could not be reached: me could not read x: .*127\.0\.0\.1:9"),
@@ -113,7 +113,7 @@ def test_nobody_at_the_endpoint_is_an_error_that_says_so() -> None:
         client.list_objects_v2(Bucket="bucket")
 
 
-def test_a_call_that_is_never_made_is_no_outage() -> None:
+def test_a_call_that_can_not_be_made_is_not_an_outage() -> None:
     client = boto3.client("s3", region_name="us-east-1", config=aws.config(1))
     with (
         pytest.raises(HubError, match=r"^me could not read x: Parameter validation failed"),
@@ -188,7 +188,7 @@ def test_a_defect_is_not_translated() -> None:
         _ = 1 / 0
 
 
-# --- where AWS says no
+# --- calls that AWS denies
 
 Act = Callable[[Settings], None]
 
@@ -221,7 +221,7 @@ def guarded() -> Iterator[tuple[str, Settings]]:
             yield own.endpoint, party_settings(federation, "cleveland")
 
 
-def test_what_iam_denies_is_named_with_who_asked(guarded: tuple[str, Settings]) -> None:
+def test_a_denied_call_is_named_with_the_role_that_made_it(guarded: tuple[str, Settings]) -> None:
     _, settings = guarded
     mailbox = Mailbox(settings, "run-1", limit=2**26)
     check = "check the role's policy and that stack guarded-hub is deployed in us-east-1$"

@@ -1,4 +1,4 @@
-"""FedML's learning half is its own code; its cloud client is not there."""
+"""FedML's learning half is FedML's own code, and its cloud client is not loaded."""
 
 import json
 import subprocess
@@ -64,15 +64,15 @@ def found() -> dict[str, object]:
     return result
 
 
-def test_no_module_of_the_cloud_client_is_real_and_all_others_are(found: dict[str, object]) -> None:
-    assert found["inert"], "FedML asks for them"
+def test_modules_of_the_cloud_client_are_inert_and_all_others_are_real(found: dict[str, object]) -> None:
+    assert found["inert"], "FedML imports them"
     assert found["real below inert"] == []
     assert found["inert elsewhere"] == []
     assert found["cloud clients"] == []
     assert "_Inert" in str(found["a call to the cloud"]), "it does nothing"
 
 
-def test_our_classes_extend_fedmls_own(found: dict[str, object]) -> None:
+def test_fedsilos_classes_extend_fedmls_own(found: dict[str, object]) -> None:
     assert found["bases"] == {
         "AggregatorManager": ["fedml.cross_silo.server.fedml_server_manager.FedMLServerManager"],
         "StreamingAggregator": ["fedml.cross_silo.server.fedml_aggregator.FedMLAggregator"],
@@ -91,13 +91,13 @@ def test_our_classes_extend_fedmls_own(found: dict[str, object]) -> None:
     }
 
 
-def test_a_trainer_loads_less_than_half_of_what_import_fedml_does(found: dict[str, object]) -> None:
+def test_a_trainer_loads_less_than_half_of_the_modules_that_import_fedml_loads(found: dict[str, object]) -> None:
     assert isinstance(found["modules"], int)
-    assert found["modules"] < 2400, "import fedml alone: some 4,700"
+    assert found["modules"] < 2400, "import fedml alone loads about 4,700"
     assert not found["sagemaker"], "the tracker imports it in a thread of its own"
 
 
-def test_fedml_imported_first_is_an_error_that_says_what_to_do() -> None:
+def test_importing_fedml_first_is_an_error_that_says_what_to_do() -> None:
     process = fresh("import sys; sys.modules['fedml'] = sys; import fedsilo.fedml_shim")
     assert process.returncode == 1
     assert process.stderr.splitlines()[-1] == (

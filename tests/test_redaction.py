@@ -1,4 +1,4 @@
-"""What leaves the party in a trainer's log: neither secrets nor values of data; the rest stays readable."""
+"""A trainer's log leaves the party without secrets and values of data; the rest stays readable."""
 
 import time
 
@@ -28,7 +28,7 @@ OWN = "2026-11-22 10:08:31,123 INFO fedsilo.ledger: round 7: opened: 4 silos"
         ("2026-11-22 10:08:31,123 ERROR fedsilo.trainer: line 9, column age: '63y' is not a number", "63y"),
     ],
 )
-def test_secret_or_value_is_masked(line: str, secret: str) -> None:
+def test_a_secret_or_a_value_is_masked(line: str, secret: str) -> None:
     assert secret in line
     assert secret not in redaction.text(line)
     assert redaction.MASK in redaction.text(line)
@@ -46,7 +46,7 @@ def test_secret_or_value_is_masked(line: str, secret: str) -> None:
         "--- pod trainer-heart-1-x7x2p",
     ],
 )
-def test_what_an_operator_needs_stays(line: str) -> None:
+def test_a_line_that_an_operator_needs_stays(line: str) -> None:
     assert redaction.text(line) == f"{line}\n"
 
 
@@ -94,7 +94,7 @@ def test_no_line_keeps_the_agent_busy(repeated: str) -> None:
             assert len(masked) <= 2 * redaction.LONGEST_LINE
 
 
-def test_long_line_is_cut_and_shows_neither_half_a_secret_nor_half_a_quotation() -> None:
+def test_a_long_line_is_cut_and_shows_neither_half_a_secret_nor_half_a_quotation() -> None:
     filler = "words " * (redaction.LONGEST_LINE // 6 - 3)
     for tail in ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "'Smith, John, of Boston, Massachusetts'"):
         masked = redaction.line(f"ValueError: {filler}{tail} {filler}")
@@ -104,7 +104,7 @@ def test_long_line_is_cut_and_shows_neither_half_a_secret_nor_half_a_quotation()
         assert len(masked) <= redaction.LONGEST_LINE + 10
 
 
-def test_reason_keeps_its_numbers_and_loses_what_it_quotes() -> None:
+def test_a_reason_keeps_its_numbers_and_loses_its_quotations() -> None:
     told = "line 9, column age: '63y' is not a number\nepochs: 0 should be 1 or more"
     assert (
         redaction.reason(told) == f"line 9, column age: {redaction.MASK} is not a number\nepochs: 0 should be 1 or more"

@@ -109,7 +109,7 @@ class MailStore:
             )
 
     def newest(self, prefix: str, kind: str | None = None) -> Notice | None:
-        """The mail with the highest number of those below ``prefix`` that are of the kind; None if there is none."""
+        """The mail of a kind with the highest number below ``prefix``; None if no mail of the kind is there."""
         found = [address for address in self.addresses(prefix) if address.kind == kind]
         if not found:
             return None
