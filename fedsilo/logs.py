@@ -39,7 +39,7 @@ def set_up(*, as_json: bool = False) -> None:
     """Log to stderr, as plain text or as JSON lines.
 
     fedsilo's own log starts at ``FEDSILO_LOG_LEVEL`` (INFO unless it is set), everybody else's at WARNING: FedML logs
-    several lines per message.
+    several lines per message. Call it before other modules are imported that set up a log: it changes nothing then.
 
     Raises:
         SpecError: ``FEDSILO_LOG_LEVEL`` is not a level. fedsilo's own log then starts at INFO.

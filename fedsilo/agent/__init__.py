@@ -1,5 +1,5 @@
-"""A party's agent: it takes run requests, holds them against the owner's policy, and looks after trainers.
+"""A party's agent: it takes run requests, checks them against the owner's policy, and looks after trainers.
 
 Read ``service.py`` first: its loop calls everything else.
-It never imports what learns (torch, FedML), because it runs all the time.
+The agent never imports FedML or torch, because it runs all the time and must stay small.
 """
