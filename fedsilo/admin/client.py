@@ -53,7 +53,7 @@ class HubClient:
         region = federation.aggregator.region
         with aws.translate_errors(WHO, "reach AWS", "the credentials are valid"):
             access = aws.HubAccess(WHO, federation.name, account(federation), region)
-            bucket = MailBucket(federation.name, access.account, region, who=WHO, attempts=aws.OPERATOR_ATTEMPTS)
+            bucket = MailBucket(access, aws.OPERATOR_ATTEMPTS)
             sqs = aws.sqs(region, aws.OPERATOR_ATTEMPTS)
             return cls(federation, bucket, Reader(bucket), sqs, access, QueueUrls(sqs, access))
 

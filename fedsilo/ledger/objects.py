@@ -43,25 +43,22 @@ class MailBucket:
     does not answer.
     """
 
-    def __init__(self, federation: str, account: str, region: str, *, who: str, attempts: int = aws.ATTEMPTS) -> None:
+    def __init__(self, access: aws.HubAccess, attempts: int = aws.ATTEMPTS) -> None:
         """Make a client of S3; nothing is asked of AWS yet.
 
         Args:
-            federation: The federation's name.
-            account: The AWS account of the hub.
-            region: The Region of the hub.
-            who: Who reads and writes, for error messages: a role's name, or "the operator".
+            access: Who reads and writes in which hub.
             attempts: How often a call is tried.
         """
-        self.federation = federation
-        self.name = names.mail_bucket(federation, account, region)
-        self.s3 = aws.s3(region, attempts)
-        self._access = aws.HubAccess(who, federation, account, region)
+        self.federation = access.federation
+        self.name = names.mail_bucket(access.federation, access.account, access.region)
+        self.s3 = aws.s3(access.region, attempts)
+        self._access = access
 
     @classmethod
     def of(cls, settings: Settings, who: str, attempts: int = aws.ATTEMPTS) -> "MailBucket":
         """The bucket of a party's federation, for the role ``who``."""
-        return cls(settings.federation, settings.hub_account, settings.hub_region, who=who, attempts=attempts)
+        return cls(settings.hub_access(who), attempts)
 
     def get(self, key: str, limit: int | None = None) -> StoredObject | None:
         """Read an object from its beginning.

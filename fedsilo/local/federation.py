@@ -141,8 +141,9 @@ class LocalFederation:
     def wait_until_ready(self) -> None:
         """Return when every agent has reported. Raises ``HubError`` if one does not."""
         region = self._federation.aggregator.region
-        bucket = MailBucket(self._federation.name, hub_account(self._federation), region, who="the local federation")
-        reader = Reader(bucket)
+        account = hub_account(self._federation)
+        access = aws.HubAccess("the local federation", self._federation.name, account, region)
+        reader = Reader(MailBucket(access))
         patience = READY_SECONDS + len(self._agents)
         deadline = time.monotonic() + patience
         while silent := [agent.party for agent in reader.agents(self.parties) if agent.silent]:

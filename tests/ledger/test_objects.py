@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from fedsilo.aws import HubAccess
 from fedsilo.errors import AccessError, HubError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.names import AGGREGATOR
@@ -95,7 +96,7 @@ def test_keys_are_listed_in_order_below_their_prefix(bucket: MailBucket) -> None
 
 
 def test_a_bucket_that_does_not_exist_is_named(endpoint: str) -> None:
-    bucket = MailBucket("nowhere", "123456789012", "us-east-1", who="the test")
+    bucket = MailBucket(HubAccess("the test", "nowhere", "123456789012", "us-east-1"))
     with pytest.raises(
         HubError, match=r"not found: the test could not read nowhere-mail-.* check that stack nowhere-hub is deployed"
     ):
