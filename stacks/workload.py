@@ -96,6 +96,7 @@ class WorkloadStack(PartyStack):
     ) -> None:
         """Apply the namespace, then the objects that pods need when they start, then the programs."""
         namespace = self.apply("Namespace", self._cluster, manifests.namespace())
+        # The id is part of the template: with another id, CloudFormation would delete and create the objects again.
         before = self.apply("House", self._cluster, manifests.quota(self.party.compute), *prerequisites)
         before.node.add_dependency(namespace)
         # A pod gets credentials only if its identity exists when it starts.
