@@ -15,13 +15,14 @@ SCRIPT = ROOT / "requirements" / "install.py"
 
 
 @pytest.fixture
-def install(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location("install", SCRIPT)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, "install", module)  # dataclasses look for their module there
     spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "REQUIREMENTS", tmp_path)  # what is locked: an installation may be at work meanwhile
     return module
 
 

@@ -95,8 +95,8 @@ class Emulator:
 
     def close(self) -> None:
         """End the process; safe to call twice."""
-        self._process.kill()
-        self._process.wait()
+        with self._process:  # closes the pipes, and waits
+            self._process.kill()
 
     def __enter__(self) -> "Emulator":
         return self

@@ -65,7 +65,9 @@ def read(path: Path, notice: Notice) -> Mail:
     try:
         with safe_open(path, framework="pt") as file:
             header = json.loads((file.metadata() or {}).get(_HEADER, ""))
-            kind, round_idx, fields = str(header["kind"]), int(header["round"]), dict(header["fields"])
+            kind, round_idx, fields = str(header["kind"]), int(header["round"]), header["fields"]
+            if not isinstance(fields, dict):
+                raise TypeError("its fields are not an object")
             groups: dict[str, OrderedDict[str, torch.Tensor]] = {}
             for key in file.keys():  # noqa: SIM118  (not a mapping)
                 group, _, name = key.partition("/")

@@ -32,8 +32,8 @@ class Zygote:
         assert self._process.stdout.readline() == b"ready\n"
 
     def close(self) -> None:
-        self._process.kill()
-        self._process.wait()
+        with self._process:  # closes the pipes, and waits
+            self._process.kill()
 
 
 def serve(path: str) -> None:
