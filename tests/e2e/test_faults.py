@@ -72,7 +72,7 @@ def test_an_aggregator_killed_in_mid_round_and_started_again_loses_no_update(mak
 
 
 def test_a_silo_dead_for_good_is_named_and_the_quorum_goes_on(make: Make) -> None:
-    federation = make(silos=HOSPITALS[:3], quorum=2, deadline_seconds=2.0, rounds=3)
+    federation = make(silos=HOSPITALS[:3], quorum=2, deadline_seconds=8.0, rounds=3)
     dead = HOSPITALS[2]
     federation.start(*HOSPITALS[:3])
     federation.until(lambda: federation.status(dead).get("state") == "WAITING", "the silos to wait")
@@ -87,13 +87,13 @@ def test_a_silo_dead_for_good_is_named_and_the_quorum_goes_on(make: Make) -> Non
 
 
 def test_without_a_quorum_the_run_says_why_it_ends(make: Make) -> None:
-    federation = make(deadline_seconds=2.0)
+    federation = make(deadline_seconds=8.0)
     federation.start_holding(SECOND)
     federation.trainers[SECOND].kill()
     assert federation.wait(AGGREGATOR, FIRST) == {AGGREGATOR: TrainerExit.FATAL, FIRST: TrainerExit.FATAL}, (
         federation.logs()
     )
-    reason = f"round 0: 1 of 2 silos answered within 2 s; the quorum is 2; missing {SECOND}"
+    reason = f"round 0: 1 of 2 silos answered within 8 s; the quorum is 2; missing {SECOND}"
     for party in (AGGREGATOR, FIRST):
         assert federation.status(party)["state"] == "FAILED"
         assert federation.status(party)["reason"] == reason
@@ -177,7 +177,7 @@ class Exploit:
 def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -> None:
     villains = ("nan", "shape", "dtype", "count", "pickle", "cut", "digest", "large", "kind", "names")
     others = ("odd-sums", "negative", "odd-evaluation")  # the last is not refused, and silent from round 1 on
-    federation = make(silos=(FIRST, SECOND, *villains, *others), quorum=2, rounds=2, deadline_seconds=4.0)
+    federation = make(silos=(FIRST, SECOND, *villains, *others), quorum=2, rounds=2, deadline_seconds=10.0)
     played = {name: Villain(federation, name) for name in (*villains, "odd-evaluation")}
     Villain(federation, "negative", samples=-5)
     Villain(federation, "odd-sums", statistics={"count": torch.tensor([50, 50])})
@@ -234,7 +234,7 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
 
 def test_a_false_sample_count_from_the_start_is_capped(make: Make) -> None:
     """A silo that declares a thousand million patients weighs as ten median silos at most."""
-    federation = make(silos=(*HOSPITALS[:3], "liar"), quorum=3, rounds=1, deadline_seconds=5.0)
+    federation = make(silos=(*HOSPITALS[:3], "liar"), quorum=3, rounds=1, deadline_seconds=10.0)
     liar = Villain(federation, "liar", samples=10**9)
     federation.start_all_but("liar")
     federation.until_round(0, set(HOSPITALS[:3]))

@@ -23,6 +23,7 @@ from fedsilo.ledger.reader import Reader
 from fedsilo.ledger.record import Record
 from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.states import PartyState
 from tests.support.forked import ForkedTrainer
 
 HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
@@ -127,6 +128,8 @@ class RunningFederation:
 
         def reached() -> bool:
             status = self.status(names.AGGREGATOR)
+            if status.get("state") not in (PartyState.TRAINING, PartyState.FINISHING):
+                return False  # before round 0, those that have joined count as answered
             return status.get("round") == round_idx and set(status.get("answered", [])) == answered
 
         self.until(reached, f"round {round_idx} to be answered by {answered}")
