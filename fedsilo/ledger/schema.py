@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, ValidationIn
 from fedsilo.ledger import lenient
 from fedsilo.ledger.lenient import KEY_LIMIT, NAME_LIMIT, count, json_object, moment, number, utc
 from fedsilo.states import TERMINAL, AgentState, LineKind, PartyState
-from fedsilo.text import plain
+from fedsilo.text import TEXT_LIMIT, plain
 
 AGENT_SILENT_SECONDS = 180.0
 """How long an agent may write nothing before it counts as away: three of its heartbeats, which come once a minute."""
@@ -45,8 +45,8 @@ def _read(read: Callable[[Any], Any]) -> WrapValidator:
     return WrapValidator(validate)
 
 
-def _text(limit: int | None = None) -> WrapValidator:
-    return _read(lambda value: plain(value) if limit is None else plain(value, limit))
+def _text(limit: int = TEXT_LIMIT) -> WrapValidator:
+    return _read(lambda value: plain(value, limit))
 
 
 _PARTY_STATES = {state.value: state for state in PartyState if state is not PartyState.REQUESTED}
@@ -55,11 +55,15 @@ _LINE_KINDS = {kind.value: kind for kind in LineKind}
 
 
 def _party_state(value: object) -> PartyState:
-    return _PARTY_STATES.get(str(value), PartyState.UNKNOWN)
+    return _PARTY_STATES.get(value, PartyState.UNKNOWN) if isinstance(value, str) else PartyState.UNKNOWN
 
 
 def _agent_state(value: object) -> AgentState:
-    return _AGENT_STATES.get(str(value), AgentState.UNKNOWN)
+    return _AGENT_STATES.get(value, AgentState.UNKNOWN) if isinstance(value, str) else AgentState.UNKNOWN
+
+
+def _line_kind(value: object) -> LineKind | None:
+    return _LINE_KINDS.get(value) if isinstance(value, str) else None
 
 
 def _finite(values: Mapping[str, float]) -> dict[str, float | None]:
@@ -252,7 +256,7 @@ class LedgerLine:
     def of(cls, party: str, body: bytes) -> "LedgerLine | None":
         """Read a line leniently; None if it lacks what its kind must have, or can't be true."""
         raw = json_object(body)
-        kind, name = _LINE_KINDS.get(str(raw.get("kind"))), plain(raw.get("name"), KEY_LIMIT)
+        kind, name = _line_kind(raw.get("kind")), plain(raw.get("name"), KEY_LIMIT)
         time = number(raw.get("end" if kind is LineKind.SPAN else "time"))
         start = number(raw.get("start")) if kind is LineKind.SPAN else time
         value = number(raw.get("value")) if kind is LineKind.METRIC else 0.0
