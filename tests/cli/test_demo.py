@@ -22,7 +22,7 @@ def _signals() -> Iterator[None]:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         (["--workload", "nosuch"], "workload: 'nosuch' is not one of heart_disease, mlp"),
         (["--workload", "[/red]"], "workload: '[/red]' is not one of heart_disease, mlp"),
@@ -54,17 +54,21 @@ def _signals() -> Iterator[None]:
     ],
 )
 def test_an_invalid_option_is_one_line_and_an_exit_code(
-    options: list[str], words: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    options: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setattr(sys, "argv", ["fedsilo", "demo", *FEDERATION, "--out", str(out), *options])
     with pytest.raises(SystemExit) as caught:
         main.main()
     printed = capsys.readouterr()
-    assert caught.value.code == (1 if "missing.yaml" in words else 2)
+    assert caught.value.code == (1 if "missing.yaml" in message else 2)
     assert printed.out == ""
     [line] = printed.err.splitlines()
-    assert line.startswith(f"error: {words}")
+    assert line.startswith(f"error: {message}")
     assert not out.exists(), "nothing was begun"
 
 

@@ -1,4 +1,4 @@
-"""Whatever a party writes below its own prefix, no command breaks, and no terminal acts on it."""
+"""No command fails, and no terminal acts on the output, whatever a party writes below its own prefix."""
 
 import json
 from io import StringIO
@@ -43,29 +43,33 @@ def operator(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Operato
     return operator
 
 
-def run_of(name: str) -> Run:
+def planned_run(name: str) -> Run:
     return plan(name, "heart_disease", SILOS, overrides={}, run_id="run-1", rounds=2)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(aggregator=BODIES, silo=BODIES, agent=BODIES, lines=LEDGERS)
 def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, lines: bytes) -> None:
-    run, screen = run_of("fuzz"), StringIO()
-    words = {party: Status() for party in run.parties}
-    story = RunProgress(run, words | {names.AGGREGATOR: Status.of(aggregator, 1.0), "hungary": Status.of(silo, 1e9)})
+    run, screen = planned_run("fuzz"), StringIO()
+    statuses = {party: Status() for party in run.parties}
+    progress = RunProgress(
+        run, statuses | {names.AGGREGATOR: Status.of(aggregator, 1.0), "hungary": Status.of(silo, 1e9)}
+    )
     read = {party: _lines(party, lines, 9) for party in (names.AGGREGATOR, "hungary")}
-    told_of = Record(
+    record = Record(
         run,
         {names.AGGREGATOR: Status.of(aggregator), "hungary": Status.of(silo)},
         {party: found for party, (found, _) in read.items()},
     )
-    result = RunResult.of(told_of)
+    result = RunResult.of(record)
     for console in (Console(file=screen, width=200), Console(file=screen, width=30)):
-        console.print(story.table())
+        console.print(progress.table())
         console.print(result.table())
-    told = [story.line(), *ProgressLines().news(story), screen.getvalue()]
-    told += [json.dumps(value, allow_nan=False) for value in (run_views.progress_to_json(story), result.to_json())]
-    assert_harmless("\n".join(told))
+    printed = [progress.line(), *ProgressLines().news(progress), screen.getvalue()]
+    printed += [
+        json.dumps(value, allow_nan=False) for value in (run_views.progress_to_json(progress), result.to_json())
+    ]
+    assert_harmless("\n".join(printed))
 
 
 WORST = {"state": HOSTILE, "reason": HOSTILE, "version": HOSTILE, "launcher": HOSTILE, "run": HOSTILE}
@@ -117,7 +121,7 @@ ENDED = st.builds(lambda status: dumped({**status, "state": "FAILED"}), STATUSES
 def test_no_ledger_breaks_show_watch_and_report(
     operator: OperatorHarness, aggregator: bytes, silo: bytes, lines: bytes, others: bytes
 ) -> None:
-    """With what the parties wrote read from S3; the silos can't keep a watch from ending."""
+    """The same, read from S3. The silos can not keep a watch from ending."""
     keys, out = RunKeys("run-1"), operator.folder / "fuzzed"
     for key, body in (
         (keys.status(names.AGGREGATOR), aggregator), (keys.metrics(names.AGGREGATOR), lines),
@@ -131,8 +135,8 @@ def test_no_ledger_breaks_show_watch_and_report(
             result = operator.run("run", *command)
             assert result.exit_code == code
             assert_harmless(result.stdout + result.stderr)
-    told = json.loads((out / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
-    assert told["test_auc"] is None or 0 <= told["test_auc"] <= 1
+    printed = json.loads((out / "result.json").read_text(), parse_constant=lambda name: 1 / 0)
+    assert printed["test_auc"] is None or 0 <= printed["test_auc"] <= 1
     assert_harmless((out / "report.html").read_text())
 
 
@@ -141,7 +145,7 @@ def test_no_ledger_breaks_show_watch_and_report(
     [b"", b"[" * 100_000, b"\xff\xfe", dumped([]), dumped({"run": "bad-1", "workload": HOSTILE, HOSTILE: 1})],
     ids=["empty", "deep", "binary", "list", "hostile"],
 )
-def test_a_run_json_that_makes_no_sense_is_named_and_hides_no_other(endpoint: str, tmp_path: Path, body: bytes) -> None:
+def test_an_invalid_run_json_is_named_and_hides_no_other_run(endpoint: str, tmp_path: Path, body: bytes) -> None:
     operator = OperatorHarness(tmp_path)
     operator.begin("run-1")
     operator.begin("bad-1")

@@ -44,8 +44,8 @@ def test_start_names_agents_that_are_away(operator: OperatorHarness) -> None:
     operator.agent("aggregator")
     operator.agent("hungary")
     assert operator.json("run", "start", "heart_disease")["away"] == ["cleveland", "long-beach"]
-    told = operator.run("run", "start", "heart_disease").stdout
-    assert "no heartbeat lately from the agent of cleveland, long-beach" in told
+    printed = operator.run("run", "start", "heart_disease").stdout
+    assert "no heartbeat lately from the agent of cleveland, long-beach" in printed
 
 
 def test_start_with_an_id_can_be_repeated_and_never_overwrites_a_run(operator: OperatorHarness) -> None:
@@ -121,8 +121,8 @@ def test_list_shows_the_newest_run_first_whatever_the_ids(operator: OperatorHarn
     operator.say("apple", "aggregator", state="FAILED", round=3, reason="no quorum", metrics={"Test:AUC": 0.5})
     found = operator.json("run", "list")
     assert [run["run"] for run in found] == ["apple", "heart-20260301-100000-aa", "heart-20260101-100000-aa", "zebra"]
-    told = [found[0][key] for key in ("silos", "state", "round", "rounds", "reason")]
-    assert told == [3, "FAILED", 3, 50, "no quorum"]
+    printed = [found[0][key] for key in ("silos", "state", "round", "rounds", "reason")]
+    assert printed == [3, "FAILED", 3, 50, "no quorum"]
     assert found[0]["created"] == "2026-06-01T00:00:00.000Z"
     assert found[1]["state"] == "REQUESTED"
     assert [run["run"] for run in operator.json("run", "list", "--limit", "1")] == ["apple"]
@@ -190,13 +190,13 @@ def test_show_tells_which_silos_answered_are_late_or_were_refused(operator: Oper
     )  # fmt: skip
     operator.say("run-1", "cleveland", state="WAITING", round=4, parameters={"train data size": 199})
     operator.say("run-1", "long-beach", state="REFUSED", reason="policy.max_rounds: 50 is more than 10")
-    told = operator.json("run", "show", "run-1")
-    assert (told["state"], told["over"], told["round"], told["rounds"]) == ("TRAINING", False, 4, 50)
-    assert told["answered"] == ["cleveland"]
-    assert told["refused"] == {"long-beach": "declares 0 training samples"}
-    assert told["metrics"] == {"Test:AUC": 0.81, "Test:Loss": 0.44}
-    assert told["parties"]["cleveland"]["samples"] == 199
-    assert told["parties"]["long-beach"]["note"] == "policy.max_rounds: 50 is more than 10"
+    printed = operator.json("run", "show", "run-1")
+    assert (printed["state"], printed["over"], printed["round"], printed["rounds"]) == ("TRAINING", False, 4, 50)
+    assert printed["answered"] == ["cleveland"]
+    assert printed["refused"] == {"long-beach": "declares 0 training samples"}
+    assert printed["metrics"] == {"Test:AUC": 0.81, "Test:Loss": 0.44}
+    assert printed["parties"]["cleveland"]["samples"] == 199
+    assert printed["parties"]["long-beach"]["note"] == "policy.max_rounds: 50 is more than 10"
     rows = {line.split()[0]: line for line in operator.run("run", "show", "run-1").stdout.splitlines() if line.strip()}
     assert "TRAINING  round 4/50  AUC 0.810  Loss 0.440  1 of 3 answered" in rows["state"]
     assert "1 of 3 silos, after 120 s" in rows["quorum"]
@@ -264,9 +264,9 @@ def test_report_writes_the_report_the_result_and_the_model(
     assert result.exit_code == 0, result.output
     folder = operator.folder / "out" / "run-1"
     assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "report.html", "result.json"]
-    told = json.loads((folder / "result.json").read_text())
-    assert (told["state"], told["rounds_completed"], told["test_auc"]) == ("FINISHED", 2, 0.875)
-    assert told["experiments"][0] == f"{operator.name}-aggregator"
+    printed = json.loads((folder / "result.json").read_text())
+    assert (printed["state"], printed["rounds_completed"], printed["test_auc"]) == ("FINISHED", 2, 0.875)
+    assert printed["experiments"][0] == f"{operator.name}-aggregator"
     assert "Finished" in (folder / "report.html").read_text()
     assert (folder / "model.safetensors").read_bytes() == b"the model"
     assert "all, by the aggregator  FINISHED      199  0.875     0.812  0.432" in result.stdout

@@ -12,11 +12,11 @@ def test_silo_list_shows_the_agents(operator: OperatorHarness) -> None:
     operator.agent("aggregator", state="BUSY", run="run-1", queued=["run-2"], launcher="kubernetes")
     operator.agent("hungary", version="0.0.9")
     operator.put(agent_key("long-beach"), "not JSON \x1b[2J")
-    told = {agent["party"]: agent for agent in operator.json("silo", "list")}
-    assert list(told) == ["aggregator", *SILOS]
-    assert told["aggregator"]["silent_seconds"] <= 5
-    assert (told["aggregator"]["run"], told["aggregator"]["queued"]) == ("run-1", ["run-2"])
-    assert (told["cleveland"]["seen"], told["cleveland"]["silent"]) == (None, True)
+    printed = {agent["party"]: agent for agent in operator.json("silo", "list")}
+    assert list(printed) == ["aggregator", *SILOS]
+    assert printed["aggregator"]["silent_seconds"] <= 5
+    assert (printed["aggregator"]["run"], printed["aggregator"]["queued"]) == ("run-1", ["run-2"])
+    assert (printed["cleveland"]["seen"], printed["cleveland"]["silent"]) == (None, True)
     rows = {line.split()[0]: line.split() for line in operator.run("silo", "list").stdout.splitlines()}
     assert rows["aggregator"][1:6] == ["BUSY", "run-1", "1", __version__, "kubernetes"]
     assert rows["cleveland"][1:3] == ["away", "-"]
@@ -28,5 +28,5 @@ def test_silo_list_shows_the_agents(operator: OperatorHarness) -> None:
 def test_a_silent_agent_is_away(operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     operator.agent("hungary")
     monkeypatch.setattr(schema, "AGENT_SILENT_SECONDS", -1.0)
-    told = operator.json("silo", "list")[2]
-    assert (told["party"], told["state"], told["silent"]) == ("hungary", "IDLE", True)
+    printed = operator.json("silo", "list")[2]
+    assert (printed["party"], printed["state"], printed["silent"]) == ("hungary", "IDLE", True)

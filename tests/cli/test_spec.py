@@ -6,8 +6,8 @@ from tests.support.operator_harness import SILOS, OperatorHarness
 
 
 def test_spec_check_does_not_call_aws(operator: OperatorHarness) -> None:
-    told = operator.json("spec", "check")
-    assert (told["ok"], told["federation"], told["silos"]) == (True, operator.name, list(SILOS))
+    printed = operator.json("spec", "check")
+    assert (printed["ok"], printed["federation"], printed["silos"]) == (True, operator.name, list(SILOS))
     assert "ok: federation" in operator.run("spec", "check", environment={"AWS_ACCESS_KEY_ID": None}).stdout
     operator.file.write_text(operator.file.read_text().replace("10.1.0.0/16", "10.0.0.0/16") + "colour: red\n")
     result = operator.run("spec", "check")
@@ -16,5 +16,5 @@ def test_spec_check_does_not_call_aws(operator: OperatorHarness) -> None:
     assert "colour: unknown key" in result.stderr
     result = operator.run("spec", "check", "--json")
     assert result.exit_code == 1
-    told = json.loads(result.stdout)
-    assert (told["ok"], len(told["problems"])) == (False, 2)
+    printed = json.loads(result.stdout)
+    assert (printed["ok"], len(printed["problems"])) == (False, 2)
