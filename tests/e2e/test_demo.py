@@ -101,7 +101,7 @@ class Demo:
         self._process.send_signal(number)
 
     def wait(self) -> int:
-        return self._process.wait(WAIT_SECONDS)
+        return self._process.wait(3 * WAIT_SECONDS)
 
     def close(self) -> None:
         for pid in self.processes():

@@ -49,7 +49,7 @@ class User:
             env=self.environment,
             capture_output=True,
             text=True,
-            timeout=2 * WAIT_SECONDS,
+            timeout=3 * WAIT_SECONDS,
         )
         assert "Traceback" not in done.stderr
         return done
