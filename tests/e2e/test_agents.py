@@ -10,7 +10,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,10 +25,10 @@ from fedsilo.keys import agent_key
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging import control
+from tests.support import waiting
 from tests.support.federations import HOSPITALS, described, written
-from tests.support.zygote import Zygote
+from tests.support.fork_server import LauncherForks
 
-WAIT_SECONDS = 60.0
 AGGREGATOR = names.AGGREGATOR
 SILOS = HOSPITALS[:2]
 PARTIES = (AGGREGATOR, *SILOS)
@@ -38,8 +37,9 @@ PARTIES = (AGGREGATOR, *SILOS)
 class Agents:
     """A federation whose agents run; the test is the operator."""
 
-    def __init__(self, endpoint: str, folder: Path, zygote: Zygote) -> None:
-        self.endpoint, self.folder, self.zygote = endpoint, folder, zygote
+    def __init__(self, endpoint: str, folder: Path) -> None:
+        self.endpoint, self.folder = endpoint, folder
+        self.forks = LauncherForks(folder)
         self.federation = described("agents", SILOS)
         self.region = self.federation.aggregator.region
         create_hub(self.federation)
@@ -58,7 +58,7 @@ class Agents:
             policy = {"workloads": ["heart_disease"], "hyperparameters": {"lr": {"max": 0.1}}, "max_rounds": 10_000}
             (folder / party / "policy.json").write_text(json.dumps(policy))
             self.start_agent(party)
-        self.until(lambda: all(self.presence(party) for party in PARTIES), "the agents to come up")
+        self.until(lambda: all(self.heartbeat(party) for party in PARTIES), "the agents to come up")
 
     def start_agent(self, party: str) -> None:
         settings = party_settings(self.federation, party)
@@ -67,7 +67,7 @@ class Agents:
             "FEDSILO_LAUNCHER": "local",
             "FEDSILO_FOLDER": str(self.folder / party),
             "FEDSILO_POLICY_FILE": str(self.folder / party / "policy.json"),
-            "TRAINER_COMMAND": json.dumps(self.zygote.command),
+            "TRAINER_COMMAND": json.dumps(self.forks.command),
         }
         with (self.folder / f"{party}.log").open("ab") as log:
             self.processes[party] = subprocess.Popen(
@@ -118,7 +118,7 @@ class Agents:
     def states(self, run: Run) -> dict[str, str]:
         return {party: self.status(run, party).get("state", "") for party in PARTIES}
 
-    def presence(self, party: str) -> dict[str, Any]:
+    def heartbeat(self, party: str) -> dict[str, Any]:
         key = agent_key(party)
         if not self.s3.list_objects_v2(Bucket=self.bucket, Prefix=key).get("Contents"):
             return {}
@@ -165,12 +165,11 @@ class Agents:
     # --- waiting
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                logs = "\n".join(f"--- {path}\n{path.read_text()[-3000:]}" for path in self.folder.rglob("*log*"))
-                raise AssertionError(f"waited {WAIT_SECONDS:g} s for {what}\n{logs}")
-            time.sleep(0.2)
+        waiting.until(condition, lambda: f"{what}\n{self.logs()}")
+
+    def logs(self) -> str:
+        """The end of every log."""
+        return "\n".join(f"--- {path}\n{path.read_text()[-3000:]}" for path in self.folder.rglob("*log*"))
 
     def until_states(self, run: Run, expected: str | dict[str, str]) -> None:
         wanted = dict.fromkeys(PARTIES, expected) if isinstance(expected, str) else expected
@@ -182,7 +181,7 @@ class Agents:
     def until_idle(self) -> None:
         """Every agent says so, no trainer is left, and no message is left in any queue."""
         for party in PARTIES:
-            self.until(lambda party=party: self.presence(party).get("state") == "IDLE", f"{party} to be idle")
+            self.until(lambda party=party: self.heartbeat(party).get("state") == "IDLE", f"{party} to be idle")
         self.until(lambda: not alive(self.folder), "trainers to be gone")
         self.until(lambda: self.messages() == 0, "the queues to be empty")
 
@@ -212,11 +211,9 @@ def state_of(pid: int) -> str:
 @pytest.fixture(scope="module")
 def agents(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
     folder = tmp_path_factory.mktemp("agents")
-    zygote = Zygote(folder / "zygote")
-    federation = Agents(endpoint, folder, zygote)
+    federation = Agents(endpoint, folder)
     yield federation
     federation.close()
-    zygote.close()
     assert not [line for party in PARTIES for line in federation.said(party) if "traceback" in line]
 
 
@@ -225,8 +222,8 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     agents.ask("start", first)
     agents.hold(first, SILOS[0])
     agents.ask("start", second)
-    agents.until(lambda: agents.presence(SILOS[0]).get("queued") == [second.id], "the second to be queued")
-    assert agents.presence(SILOS[0])["run"] == first.id
+    agents.until(lambda: agents.heartbeat(SILOS[0]).get("queued") == [second.id], "the second to be queued")
+    assert agents.heartbeat(SILOS[0])["run"] == first.id
     assert agents.status(second, SILOS[0])["state"] == "QUEUED"
     assert agents.status(second, SILOS[0])["reason"] == f"waits for {first.id}"
     agents.go_on(first, SILOS[0])
@@ -234,9 +231,9 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     agents.until_states(second, "FINISHED")
     began = agents.status(second, SILOS[0])["started"]
     assert began > agents.status(first, SILOS[0])["finished"]
-    presence = agents.presence(AGGREGATOR)
-    assert presence.keys() == {"party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher"}
-    assert presence["launcher"] == "local"
+    heartbeat = agents.heartbeat(AGGREGATOR)
+    assert heartbeat.keys() == {"party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher"}
+    assert heartbeat["launcher"] == "local"
     agents.until_idle()
     assert f"takes part in run {second.id}" in agents.log(second, AGGREGATOR)
 
@@ -289,7 +286,7 @@ def test_agent_killed_in_mid_run_finds_its_trainer_again(agents: Agents) -> None
     agents.ask("start", run)
     agents.ask("start", waiting)
     trainer = agents.hold(run, SILOS[0])
-    agents.until(lambda: agents.presence(SILOS[0])["queued"] == [waiting.id], "the second to be queued")
+    agents.until(lambda: agents.heartbeat(SILOS[0])["queued"] == [waiting.id], "the second to be queued")
     agents.processes[SILOS[0]].send_signal(signal.SIGKILL)
     agents.processes[SILOS[0]].wait()
     agents.start_agent(SILOS[0])

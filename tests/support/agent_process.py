@@ -1,6 +1,6 @@
 """``fedsilo agent`` as the tests start it.
 
-Its local trainers come from the zygote that TRAINER_COMMAND leads to, and are soon started again.
+Its local launcher runs TRAINER_COMMAND in place of a trainer, and soon starts it again if it fails.
 """
 
 import json

@@ -24,7 +24,7 @@ from fedsilo.ledger.record import Record
 from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.states import PartyState
-from tests.support.forked import ForkedTrainer
+from tests.support.fork_server import ForkedTrainer
 
 HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
 WAIT_SECONDS = 60.0

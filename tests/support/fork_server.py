@@ -1,0 +1,99 @@
+"""Trainers for tests, forked from a process that has imported FedML, torch and the SageMaker SDK once.
+
+They run what ``fedsilo trainer`` runs, in processes and sessions of their own; only the seconds of import are saved. A
+test forks a ``ForkedTrainer``. A local launcher, whose agent is a process of its own, gets its forks by
+``LauncherForks.command``.
+"""
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from multiprocessing.connection import Connection, Listener, wait
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from bench.trainers import Trainer, trainer_environment
+from fedsilo.config.environment import Settings
+from fedsilo.training import trainer
+from tests.support import forked_command
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload(
+    # The first optimizer imports torch's compiler, torch._dynamo.
+    ["fedsilo.training.session", "sagemaker.core.experiments.run", "torch._dynamo", "workloads.heart_disease"]
+)
+
+
+class ForkedTrainer(Trainer):
+    """One party's trainer. ``kill`` and the rest are as in ``Trainer``."""
+
+    def __init__(self, party: Settings, run: str, endpoint: str, log: Path, scratch: Path) -> None:
+        self.party = party.party
+        self.log = log
+        self._forked = _fork(trainer_environment(party, endpoint, scratch) | {"FEDSILO_RUN": run}, log)
+
+    @property
+    def pid(self) -> int:
+        assert self._forked.pid is not None
+        return self._forked.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        return self._forked.exitcode
+
+    def _reap(self) -> None:
+        self._forked.join()
+
+
+class LauncherForks:
+    """Forks trainers for local launchers in other processes, which run ``command`` in place of ``fedsilo trainer``."""
+
+    def __init__(self, folder: Path) -> None:
+        socket = str(folder / "forks")
+        self._listener = Listener(socket, family="AF_UNIX")
+        self.command = (sys.executable, "-S", forked_command.__file__, socket)
+        threading.Thread(target=self._serve, name="forks", daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            caller = self._listener.accept()
+            threading.Thread(target=_run_for, args=(caller,), daemon=True).start()
+
+
+def _run_for(caller: Connection) -> None:
+    """Fork a trainer, stop it when the caller asks for that, and kill it when the caller is gone."""
+    with caller, contextlib.suppress(OSError):  # the caller, or the trainer, may have ended in between
+        environment, log = caller.recv()
+        forked = _fork(environment, Path(log))
+        assert forked.pid is not None
+        caller.send(forked.pid)
+        while forked.sentinel not in wait([caller, forked.sentinel]):
+            try:
+                os.kill(forked.pid, caller.recv())
+            except EOFError:
+                os.kill(forked.pid, signal.SIGKILL)
+                break
+        forked.join()
+        caller.send(forked.exitcode)
+
+
+def _fork(environment: dict[str, str], log: Path) -> ForkServerProcess:
+    """Start a trainer with that environment, whose output is appended to the log."""
+    forked = _FORKS.Process(target=_run, args=(environment, log), daemon=True)
+    forked.start()
+    return forked
+
+
+def _run(environment: dict[str, str], log: Path) -> None:
+    os.setsid()
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+    os.environ.clear()
+    os.environ.update(environment)
+    logging.getLogger().handlers.clear()  # the modules that were imported before have set up a log
+    sys.exit(trainer.main(environment["FEDSILO_RUN"]))
