@@ -4,7 +4,6 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 INSTALL := $(PYTHON) requirements/install.py
-COVERAGE := --cov=fedsilo --cov=stacks --cov=workloads --cov-report=term:skip-covered
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/node_modules/.bin:$(PATH)
 
 .PHONY: help demo setup test e2e lint fmt bench lock clean
@@ -20,7 +19,7 @@ setup: ## install everything that the demo, the tests and the CDK app need
 	@$(INSTALL) dev
 
 test: lint ## the checks and the tests, with their coverage
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not deploy" $(COVERAGE)
+	$(BIN)/python -m slipcover -m pytest -n auto --dist loadfile -m "not deploy"
 
 e2e: setup ## deploy with the real CDK command line to an emulated AWS; run the packages for FedML's platform
 	@$(INSTALL) mlops checkov

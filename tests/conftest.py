@@ -3,12 +3,20 @@
 import os
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 import fedsilo.fedml_shim  # noqa: F401  (before anything imports FedML)
 from fedsilo.local import emulator
 
 pytest_plugins = ["tests.support.hub", "tests.support.operator_harness"]
+
+# No time limit decides a test, because a busy machine is slow. The examples are the same in every run; to try others, run
+# `pytest --hypothesis-profile explore`.
+_SETTINGS = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("explore", _SETTINGS)
+hypothesis.settings.register_profile("repeat", _SETTINGS, derandomize=True)
+hypothesis.settings.load_profile("repeat")
 
 
 @pytest.fixture(scope="session")

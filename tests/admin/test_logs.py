@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from fedsilo.admin.logs import LINE_LIMIT, LogFollower
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300), st.integers(1, 120), st.lists(st.integers(1, 60), max_size=6))
 def test_a_log_that_grows_is_shown_once_and_whole(log: bytes, kept: int, steps: list[int]) -> None:
     """As long as less than what is kept comes at a time."""

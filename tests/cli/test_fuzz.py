@@ -25,7 +25,7 @@ from tests.support.hostile import ACTS, BODIES, HOSTILE, LEDGERS, STATUSES, asse
 from tests.support.operator_harness import SILOS, OperatorHarness
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text())
 @example(HOSTILE)
 def test_plain_text_is_harmless_and_one_line(text: str) -> None:
@@ -47,7 +47,7 @@ def planned_run(name: str) -> Run:
     return plan(name, "heart_disease", SILOS, overrides={}, run_id="run-1", rounds=2)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 @given(aggregator=BODIES, silo=BODIES, agent=BODIES, lines=LEDGERS)
 def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, lines: bytes) -> None:
     run, screen = planned_run("fuzz"), StringIO()
@@ -115,7 +115,7 @@ def test_no_ledger_breaks_a_command(
 ENDED = st.builds(lambda status: dumped({**status, "state": "FAILED"}), STATUSES)
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=15, suppress_health_check=list(HealthCheck))
 @given(aggregator=ENDED, silo=BODIES, lines=LEDGERS, others=LEDGERS)
 @example(dumped(WORST | {"state": "FAILED"}), dumped(WORST), b"[" * 100_000, dumped(HOSTILE))
 def test_no_ledger_breaks_show_watch_and_report(

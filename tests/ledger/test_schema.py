@@ -144,7 +144,7 @@ def test_a_line_that_can_not_be_true_is_left_out(change: dict[str, Any]) -> None
     assert LedgerLine.of("aggregator", json.dumps(metric | change).encode()) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(BODIES)
 def test_no_status_breaks_its_reader(body: bytes) -> None:
     told = json.dumps([Status.of(body, 1.0).to_json(), AgentStatus.of("x", body, NOW, 1.0).to_json()])

@@ -152,7 +152,7 @@ def shared(endpoint: str) -> Iterator[Mailbox]:
     cut=st.just(0) | st.integers(0, 40),
     more=st.just(b"") | st.binary(max_size=20),
 )
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 def test_a_damaged_mail_is_refused_or_opened_and_nothing_else(
     damaged: Path, changes: list[tuple[int, bytes]], cut: int, more: bytes
 ) -> None:
@@ -175,7 +175,7 @@ def test_a_damaged_mail_is_refused_or_opened_and_nothing_else(
 
 
 @given(place=st.integers(0, len(VALID) - 1), byte=st.integers(0, 255))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_mail_with_one_byte_changed_on_the_way_is_never_opened(shared: Mailbox, place: int, byte: int) -> None:
     body = bytearray(VALID)
     body[place] = byte
@@ -199,7 +199,7 @@ def test_a_mail_with_one_byte_changed_on_the_way_is_never_opened(shared: Mailbox
     | JSON.map(json.dumps)
     | st.text()
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_whatever_a_header_says_is_refused_or_read(damaged: Path, text: str) -> None:
     encoded = text.encode("utf-8", "ignore").decode()
     damaged.write_bytes(save({"model/w": torch.zeros(2)}, metadata={"fedsilo": encoded}))

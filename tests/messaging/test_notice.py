@@ -30,7 +30,7 @@ NOTICES = st.one_of(
 
 
 @given(body=NOTICES)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_any_message_is_a_notice_or_none(body: str) -> None:
     notice = Notice.parse(body)
     assert notice is None or (notice.key == KEY and notice.size >= 0)

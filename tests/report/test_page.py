@@ -6,7 +6,7 @@ from typing import Any
 
 import jinja2
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedsilo.report.page import TEMPLATES, render
@@ -110,7 +110,7 @@ RUNS = st.builds(
 )
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=80)
 @given(
     RUNS,
     st.dictionaries(PARTIES, STATUSES | JSON, max_size=3),
