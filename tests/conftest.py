@@ -11,7 +11,7 @@ from fedsilo.local import emulator
 
 pytest_plugins = ["tests.support.hub", "tests.support.operator_harness"]
 
-# No time limit decides a test, because a busy machine is slow. The examples are the same in every run; to try others, run
+# No time limit decides a test, because a busy machine is slow. The examples are the same in every run; to try others:
 # `pytest --hypothesis-profile explore`.
 _SETTINGS = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("explore", _SETTINGS)
