@@ -18,7 +18,9 @@ def main(socket: str) -> int:
         forks.send((dict(os.environ), os.readlink("/proc/self/fd/1")))
         pid = forks.recv()
         signal.signal(signal.SIGTERM, lambda number, frame: forks.send(number))
-        Path(os.environ["TMPDIR"], "fork").write_text(str(pid))
+        part = Path(os.environ["TMPDIR"], "fork.part")
+        part.write_text(str(pid))
+        part.replace(part.with_name("fork"))  # in one step: a test reads it as soon as it is there
         code: int = forks.recv()
     if code < 0:
         os.kill(os.getpid(), -code)
