@@ -104,9 +104,10 @@ def run(command: list[str], key: str) -> int:
 
 
 def _print_masked(source: IO[bytes], key: bytes) -> None:
-    for line in source:
-        sys.stdout.buffer.write(line.replace(key, MASK.encode()))
-        sys.stdout.buffer.flush()
+    with source:
+        for line in source:
+            sys.stdout.buffer.write(line.replace(key, MASK.encode()))
+            sys.stdout.buffer.flush()
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
