@@ -91,6 +91,23 @@ def _end_abandoned_polls(queue_class: Any, caller: Any) -> None:
     queue_class.wait_for_messages = wait_for_messages
 
 
+def _lock_deletions(queue_class: Any) -> None:
+    """Let nobody put a message into a queue while another one is deleted.
+
+    moto would lose the new message: it replaces the list of messages by a copy without the deleted one.
+
+    Args:
+        queue_class: moto's class of queues.
+    """
+    delete = queue_class.delete_message
+
+    def delete_message(queue: Any, receipt_handle: str) -> None:
+        with queue._messages_lock:
+            delete(queue, receipt_handle)
+
+    queue_class.delete_message = delete_message
+
+
 def _patch_moto(caller: Any) -> None:
     """Apply all patches. ``caller.socket`` is the connection that the current thread answers."""
     # moto would read the folder of its services again for each request.
@@ -101,6 +118,7 @@ def _patch_moto(caller: Any) -> None:
     moto.s3.models.md5_hash = lambda *_: _RandomTag()
     moto.s3.models.tempfile = SimpleNamespace(SpooledTemporaryFile=_InMemoryFile)
     _end_abandoned_polls(moto.sqs.models.Queue, caller)
+    _lock_deletions(moto.sqs.models.Queue)
 
 
 class _Handler(MotoRequestHandler):  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """Federations for tests of one module: a hub in the local AWS emulator, and the parties' mailboxes in this process."""
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,8 @@ from fedsilo.messaging.store import PART_BYTES
 from fedsilo.training import session
 from tests.support.federations import described
 from tests.support.waiting import WAIT_SECONDS
+
+log = logging.getLogger(__name__)
 
 _count = itertools.count()
 
@@ -95,6 +98,7 @@ class Party(threading.Thread):
         try:
             session.take_part(*self._take)
         except BaseException as error:
+            log.warning("%s ended: %r", self.name, error)
             self.error = error
         self.ledger.close()
 
