@@ -19,11 +19,11 @@ setup: ## install everything that the demo, the tests and the CDK app need
 	@$(INSTALL) dev
 
 test: lint ## the checks and the tests, with their coverage
-	$(BIN)/python -m slipcover -m pytest -n auto --dist loadfile -m "not deploy"
+	$(BIN)/python -m slipcover -m pytest -n auto --dist loadfile -m "not e2e"
 
 e2e: setup ## deploy with the real CDK command line to an emulated AWS; run the packages for FedML's platform
 	@$(INSTALL) mlops checkov
-	$(BIN)/python -m pytest -n auto --dist loadfile -m deploy
+	$(BIN)/python -m pytest -n auto --dist loadfile -m e2e
 
 lint: setup ## formatting, lint, types, and the layers of the packages
 	$(BIN)/ruff check .

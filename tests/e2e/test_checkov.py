@@ -22,7 +22,7 @@ ACCEPTED = {
 """Findings that are accepted on CDK's own functions, and on nothing else."""
 
 
-@pytest.mark.deploy
+@pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_checkov_finds_nothing_but_in_cdks_own_functions(tmp_path: Path) -> None:
     for spec in SPECS:

@@ -29,7 +29,7 @@ from stacks.cluster import KUBERNETES
 from tests.support import cdk_moto
 from tests.support.moto_process import moto_process
 
-pytestmark = [pytest.mark.deploy, pytest.mark.timeout(580)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(580)]
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "123456789012", "us-east-1"

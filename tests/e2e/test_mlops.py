@@ -102,7 +102,7 @@ def sent_metrics(proxy: FaultyProxy) -> dict[tuple[str, str, int], float]:
     }
 
 
-@pytest.mark.deploy
+@pytest.mark.e2e
 @pytest.mark.timeout(400)
 def test_packages_learn_and_record_what_fedsilos_own_rounds_do(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -296,7 +296,7 @@ def start_agent(home: Path, variables: dict[str, str]) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-@pytest.mark.deploy
+@pytest.mark.e2e
 @pytest.mark.timeout(300)
 def test_fedmls_agent_logs_in_and_no_other_process_and_no_log_sees_its_key(endpoint: str, tmp_path: Path) -> None:
     boto3.client("secretsmanager").create_secret(Name="heart/fedml", SecretString=KEY)

@@ -81,6 +81,7 @@ def user(tmp_path: Path) -> Iterator[User]:
     assert user.processes() == []
 
 
+@pytest.mark.e2e
 def test_every_command_works_with_a_local_federation(user: User) -> None:
     assert "play is up: aggregator, cleveland, hungary" in user.type("up")
     assert "play is up" in user.type("up"), "a second time changes nothing"

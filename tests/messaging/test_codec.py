@@ -152,7 +152,7 @@ def shared(endpoint: str) -> Iterator[Mailbox]:
     cut=st.just(0) | st.integers(0, 40),
     more=st.just(b"") | st.binary(max_size=20),
 )
-@settings(max_examples=1500)
+@settings(max_examples=500)
 def test_a_damaged_mail_is_refused_or_opened_and_nothing_else(
     damaged: Path, changes: list[tuple[int, bytes]], cut: int, more: bytes
 ) -> None:

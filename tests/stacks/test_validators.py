@@ -17,6 +17,7 @@ IGNORED = {
 }
 
 
+@pytest.mark.e2e
 def test_cfn_lint_reports_nothing(example: Synthesized, everything: Synthesized, mlops: Synthesized) -> None:
     shapes = [
         *example.directory.glob("heart-hub.template.json"),
@@ -32,6 +33,7 @@ def test_cfn_lint_reports_nothing(example: Synthesized, everything: Synthesized,
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", FILES)
 def test_synth_passes_cdks_own_validation_without_a_warning(name: str, tmp_path: Path) -> None:
     environment = {**os.environ, "FEDSILO_FEDERATION_FILE": str(FILES[name]), "CDK_OUTDIR": str(tmp_path)}

@@ -2,10 +2,13 @@
 
 import statistics
 
+import pytest
+
 from bench import fedavg
 from bench.task import HOSPITALS, Task
 
 
+@pytest.mark.e2e
 def test_fifty_rounds_reach_the_quality_of_pooled_training() -> None:
     runs = [fedavg.run(Task("heart_disease", HOSPITALS, 50, seed, {})) for seed in range(5)]
     assert statistics.fmean(run["metrics"]["Test:AUC"] for run in runs) >= 0.87
