@@ -21,7 +21,7 @@ setup: ## install everything that the demo, the tests and the CDK app need
 test: lint ## the checks and the tests, with their coverage
 	$(BIN)/python -m slipcover -m pytest -n auto --dist loadfile -m "not e2e"
 
-e2e: setup ## deploy with the real CDK command line to an emulated AWS; run the packages for FedML's platform
+e2e: setup ## the tests that take long: whole demos, the real CDK command line, FedML's packages
 	@$(INSTALL) mlops checkov
 	$(BIN)/python -m pytest -n auto --dist loadfile -m e2e
 

@@ -13,7 +13,8 @@ from aws_cdk import aws_sns as sns
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
-from fedsilo import names, queue_settings
+from fedsilo import names
+from fedsilo.config import queue_settings
 from fedsilo.config.federation import Federation, Party, Silo
 from fedsilo.keys import MAIL_TAG
 from stacks import grants

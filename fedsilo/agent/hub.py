@@ -5,7 +5,8 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedsilo import aws, names, queue_settings
+from fedsilo import aws, names
+from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import SpecError

@@ -2,9 +2,9 @@
 
 from collections.abc import Set
 
-from fedsilo import queue_settings
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.timers import Timer
+from fedsilo.config import queue_settings
 
 EXPECTED_SECONDS = queue_settings.VISIBILITY_TIMEOUT_SECONDS + 30.0
 """For how long after a run's end its mail may still arrive: a notice that a killed trainer held stays hidden for the

@@ -13,9 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fedsilo import aws, names, queue_settings
+from fedsilo import aws, names
 from fedsilo.agent.local import LocalLauncher
 from fedsilo.agent.process import LocalProcess
+from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation
 from fedsilo.errors import HubError

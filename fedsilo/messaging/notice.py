@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fedsilo import aws, names, queue_settings
+from fedsilo import aws, names
 from fedsilo.aws import HubAccess
+from fedsilo.config import queue_settings
 from fedsilo.keys import MailAddress
 from fedsilo.messaging.queues import QueueUrls
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo.config.queue_settings import LONG_POLL_SECONDS
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
@@ -18,7 +19,6 @@ from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, REFUSED, ROUND, SUMS, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR, EVERYONE
-from fedsilo.queue_settings import LONG_POLL_SECONDS
 from fedsilo.states import Span
 
 from fedml.core.distributed.communication.base_com_manager import BaseCommunicationManager
