@@ -38,7 +38,7 @@ class AgentHub:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         role = names.agent_role(settings.federation, settings.party)
-        self._bucket = MailBucket.of(settings, role)
+        self._bucket = MailBucket(settings.hub_access(role))
         self._sqs = aws.sqs(settings.hub_region)
         self._control_queue = names.control_queue(settings.federation, settings.party)
         self._data_queue = names.data_queue(settings.federation, settings.party)

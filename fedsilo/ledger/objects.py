@@ -15,7 +15,6 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fedsilo import aws, names
-from fedsilo.config.environment import Settings
 from fedsilo.files import replacing
 
 JSON = "application/json"
@@ -54,11 +53,6 @@ class MailBucket:
         self.name = names.mail_bucket(access.federation, access.account, access.region)
         self.s3 = aws.s3(access.region, attempts)
         self._access = access
-
-    @classmethod
-    def of(cls, settings: Settings, who: str, attempts: int = aws.ATTEMPTS) -> "MailBucket":
-        """The bucket of a party's federation, for the role ``who``."""
-        return cls(settings.hub_access(who), attempts)
 
     def get(self, key: str, limit: int | None = None) -> StoredObject | None:
         """Read an object from its beginning.

@@ -45,7 +45,7 @@ class Ledger:
             AccessError: AWS denies the read of the earlier lines.
             HubError: AWS does not answer.
         """
-        self._bucket = MailBucket.of(settings, settings.role)
+        self._bucket = MailBucket(settings.hub_access(settings.role))
         self._party = settings.party
         self._status_key = run.keys.status(settings.party)
         self._metrics_key = run.keys.metrics(settings.party)

@@ -23,7 +23,7 @@ class Deadlines:
 
     def __init__(self, settings: Settings, run: Run, rounds: Rounds) -> None:
         self._run, self._rounds, self._roster = run, rounds, rounds.roster
-        self._reader = Reader(MailBucket.of(settings, settings.role, attempts=1))
+        self._reader = Reader(MailBucket(settings.hub_access(settings.role), attempts=1))
 
     def tick(self) -> None:
         """Act if the deadline has passed, or if it is time to read the silos' statuses.

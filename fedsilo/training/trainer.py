@@ -39,7 +39,7 @@ def main(run_id: str) -> int:
     try:
         logs.set_up()
         settings = Settings.from_environment()
-        run = fetch(MailBucket.of(settings, settings.role), settings, run_id)
+        run = fetch(MailBucket(settings.hub_access(settings.role)), settings, run_id)
         ledger = Ledger(settings, run)
         stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
         signals.raise_once(stopped, signal.SIGTERM)

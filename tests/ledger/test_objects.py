@@ -16,7 +16,7 @@ from tests.support.hub import Hub
 
 @pytest.fixture
 def bucket(hub: Hub) -> MailBucket:
-    return MailBucket.of(hub.settings(AGGREGATOR), "the test")
+    return MailBucket(hub.settings(AGGREGATOR).hub_access("the test"))
 
 
 def denied(bucket: MailBucket, *operations: str) -> MailBucket:

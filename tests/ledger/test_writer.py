@@ -27,7 +27,7 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def read(hub: Hub) -> Record:
-    return Reader(MailBucket.of(hub.settings(AGGREGATOR), "the test")).record(hub.run)
+    return Reader(MailBucket(hub.settings(AGGREGATOR).hub_access("the test"))).record(hub.run)
 
 
 def test_what_is_written_is_read_back(hub: Hub) -> None:

@@ -75,7 +75,7 @@ class Hub:
 
     def record(self, run: Run) -> Record:
         """What the ledger holds of a run."""
-        return Reader(MailBucket.of(self.settings(names.AGGREGATOR), "the test")).record(run)
+        return Reader(MailBucket(self.settings(names.AGGREGATOR).hub_access("the test"))).record(run)
 
     def close(self) -> None:
         for mailbox in self._mailboxes:
