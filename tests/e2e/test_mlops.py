@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import threading
-import time
 import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,6 +27,7 @@ from fedsilo.mlops import package
 from fedsilo.redaction import MASK
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import RunningFederation, described
+from tests.support.waiting import until
 
 ROOT = Path(__file__).parents[2]
 STOCK = ROOT / ".venvs" / "mlops" / "bin"
@@ -82,14 +82,15 @@ def rewrite(source: Path, peers: Path, server_port: int) -> Path:
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     """Wait until the server listens: a client of FedML's gRPC backend dies if it starts before its server."""
-    deadline = time.monotonic() + SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
+
+    def listens_or_has_ended() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()
         except OSError:
-            time.sleep(0.1)
-        else:
-            return
+            return process.poll() is not None
+        return True
+
+    until(listens_or_has_ended, "the server to listen", SECONDS)
 
 
 def sent_metrics(proxy: FaultyProxy) -> dict[tuple[str, str, int], float]:
@@ -154,15 +155,19 @@ def run_packages(own: RunningFederation, endpoint: str, folder: Path) -> str:
             processes.append(start_package(command, source, home, variables | {"PYTHONPATH": str(shim)}))
             if not rank:
                 wait_for(ports[0], processes[0])
-        codes = wait_for_ends(processes)
+        codes = wait_for_ends(processes, homes)
     finally:
         for process in processes:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
-    outputs = "\n".join(f"--- {home.name}\n{(home / 'log.txt').read_text(errors='replace')}" for home in homes)
-    assert codes == [0, 0, 0], outputs
-    return outputs
+    assert codes == [0, 0, 0], outputs(homes)
+    return outputs(homes)
+
+
+def outputs(homes: list[Path]) -> str:
+    """What the packages' processes have printed."""
+    return "\n".join(f"--- {home.name}\n{(home / 'log.txt').read_text(errors='replace')}" for home in homes)
 
 
 def start_package(command: list[str], source: Path, home: Path, variables: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -183,14 +188,14 @@ def start_package(command: list[str], source: Path, home: Path, variables: dict[
         )  # fmt: skip
 
 
-def wait_for_ends(processes: list[subprocess.Popen[bytes]]) -> list[int | None]:
-    """The processes' exit codes, once all have ended, one has failed, or ``SECONDS`` are over."""
-    deadline = time.monotonic() + SECONDS
-    while None in (codes := [process.poll() for process in processes]) and time.monotonic() < deadline:
-        if any(codes):
-            break
-        time.sleep(0.2)
-    return codes
+def wait_for_ends(processes: list[subprocess.Popen[bytes]], homes: list[Path]) -> list[int | None]:
+    """The processes' exit codes, once all have ended or one has failed."""
+
+    def codes() -> list[int | None]:
+        return [process.poll() for process in processes]
+
+    until(lambda: None not in codes() or any(codes()), lambda: f"the processes to end\n{outputs(homes)}", SECONDS)
+    return codes()
 
 
 REDIRECT = """

@@ -4,7 +4,6 @@ import itertools
 import json
 import os
 import signal
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +24,9 @@ from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.states import PartyState
 from tests.support.fork_server import ForkedTrainer
+from tests.support.waiting import until
 
 HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
-WAIT_SECONDS = 60.0
 _count = itertools.count()
 
 
@@ -117,11 +116,8 @@ class RunningFederation:
         return {party: int(self.trainers[party].exit_code or 0) for party in parties}
 
     def until(self, condition: Callable[[], Any], what: str) -> None:
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                raise AssertionError(f"waited {WAIT_SECONDS:g} s for {what}\n{self.logs()}")
-            time.sleep(0.02)
+        """Wait for the condition; the parties' logs are part of the error."""
+        until(condition, lambda: f"{what}\n{self.logs()}")
 
     def until_round(self, round_idx: int, answered: set[str]) -> None:
         """Wait until the round is open and exactly ``answered`` have answered it."""
