@@ -324,6 +324,7 @@ def test_fedmls_agent_logs_in_and_no_other_process_and_no_log_sees_its_key(endpo
         said = {party: agent.communicate(timeout=SECONDS)[0] for party, agent in agents.items()}
     finally:
         platform.shutdown()
+        platform.server_close()
         for device in devices.values():
             for pid, *_ in _processes(device):
                 os.kill(pid, signal.SIGKILL)
