@@ -1,5 +1,6 @@
 """Signals that ask a process to stop: the first one counts, and later ones must not disturb the clean-up."""
 
+import atexit
 import signal
 from collections.abc import Callable
 from types import FrameType
@@ -11,6 +12,7 @@ def handle_once(action: Callable[[], object], *numbers: signal.Signals) -> None:
     def handle(signum: int, frame: FrameType | None) -> None:
         for number in numbers:
             signal.signal(number, _do_nothing)  # SIG_IGN would make a second one that is already pending an error
+        atexit.register(ignore, *numbers)  # Python gives the signals back their default action while it ends
         action()
 
     for number in numbers:

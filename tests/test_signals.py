@@ -54,6 +54,25 @@ def test_signals_that_arrive_together_are_handled_once() -> None:
     assert (done.stdout, done.stderr) == ("stop\n", "")
 
 
+AT_THE_END = """
+import os, signal
+from fedsilo import signals
+
+class Last:
+    def __del__(self, kill=os.kill, pid=os.getpid(), number=signal.SIGTERM):
+        kill(pid, number)
+
+last = Last()  # goes when Python has taken its handlers away
+signals.raise_once(SystemExit(130), signal.SIGTERM)
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_second_signal_while_python_ends_does_not_change_the_exit_code() -> None:
+    done = subprocess.run([sys.executable, "-c", AT_THE_END], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
 def test_ignored_signals_do_nothing() -> None:
     signals.ignore(*ASKED)
     os.kill(os.getpid(), signal.SIGTERM)
