@@ -20,6 +20,8 @@ ROOT = Path(__file__).parents[2]
 SILOS = ["cleveland", "hungary"]
 PARTIES = ("aggregator", *SILOS, "switzerland", "long-beach")
 """Every party has an agent; the first three take part in the run."""
+pytestmark = pytest.mark.e2e
+
 MARK = "TEST_OF_FEDSILO"
 
 WATCH = '''
@@ -248,7 +250,6 @@ def rounds(demo: Demo) -> int:
     return [0, *(int(each) for each in re.findall(r"round ([0-9]+)/", demo.text))][-1]
 
 
-@pytest.mark.e2e
 def test_killed_processes_are_reported_and_restarted_and_ctrl_c_ends_everything(start: Callable[..., Demo]) -> None:
     demo = start("--silos", "3", "--rounds", "500", "--quorum", "2", "--deadline", "30")
     demo.until(lambda: rounds(demo) > 0, "the first rounds")
@@ -274,7 +275,6 @@ def test_killed_processes_are_reported_and_restarted_and_ctrl_c_ends_everything(
         assert "stopped by SIGTERM; it continues where it was when it is started again" in log
 
 
-@pytest.mark.e2e
 @pytest.mark.parametrize("who", ["agent aggregator", "trainer hungary"])
 def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., Demo], who: str) -> None:
     demo = start("--silos", "2", "--rounds", "500")
@@ -290,7 +290,6 @@ def test_sigterm_while_the_parties_start_ends_everything(start: Callable[..., De
     assert "interrupted" in demo.text
 
 
-@pytest.mark.e2e
 def test_a_demo_that_a_policy_refuses_gives_the_reason(start: Callable[..., Demo]) -> None:
     demo = start("--silos", "2", "--rounds", "1001")
     assert demo.wait() == 3, demo.text

@@ -189,6 +189,7 @@ def about_data_and_keys(synthesized: Synthesized, who: Who) -> Iterator[Question
         yield Question(who, action, key, hub, expected, context)
 
 
+@pytest.mark.parametrize("synthesized", [pytest.param("example", marks=pytest.mark.e2e), "everything"], indirect=True)
 @pytest.mark.parametrize("about", [about_objects, about_queues, about_experiments, about_data_and_keys])
 def test_role_is_allowed_what_it_needs_and_nothing_else(synthesized: Synthesized, about: Any) -> None:
     policies = Policies(synthesized)
