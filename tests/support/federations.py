@@ -41,6 +41,21 @@ def described(name: str, silos: tuple[str, ...]) -> Federation:
     )
 
 
+def run_in(federation: Federation, **choices: Any) -> Run:
+    """A run of the example in the federation, with all its silos; ``choices`` replace fields of run.json."""
+    values: dict[str, Any] = {
+        "run": f"{federation.name}-run",
+        "federation": federation.name,
+        "workload": "heart_disease",
+        "silos": [silo.name for silo in federation.silos],
+        "hyperparameters": {},
+        "seed": 1,
+        "quorum": len(federation.silos),
+        "created": datetime.now(UTC),
+    }
+    return Run.checked(values | choices)
+
+
 def written(reader: Reader, run: Run, party: str) -> dict[str, Any]:
     """The party's status.json as it was written; empty where there is none."""
     stored = reader.bucket.get(run.keys.status(party))
@@ -54,20 +69,8 @@ class RunningFederation:
     def __init__(self, endpoint: str, folder: Path, silos: tuple[str, ...] = HOSPITALS[:2], **choices: Any) -> None:
         self.endpoint, self.folder = endpoint, folder
         self.federation = described(f"t{next(_count)}", silos)
-        values: dict[str, Any] = {
-            "run": f"{self.federation.name}-run",
-            "federation": self.federation.name,
-            "workload": "heart_disease",
-            "silos": list(silos),
-            "rounds": 4,
-            "hyperparameters": {"lr": 0.01},
-            "seed": 1,
-            "quorum": len(silos),
-            "deadline_seconds": 60.0,
-            "join_seconds": 60.0,
-            "created": datetime.now(UTC),
-        }
-        self.run = Run.checked(values | choices)
+        defaults = {"rounds": 4, "hyperparameters": {"lr": 0.01}, "deadline_seconds": 60.0, "join_seconds": 60.0}
+        self.run = run_in(self.federation, **(defaults | choices))
         create_hub(self.federation)
         client = HubClient.of(self.federation)
         client.put_run(self.run)

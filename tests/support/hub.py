@@ -4,7 +4,6 @@ import itertools
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.store import PART_BYTES
 from fedsilo.training import session
-from tests.support.federations import described
+from tests.support.federations import described, run_in
 from tests.support.waiting import WAIT_SECONDS
 
 log = logging.getLogger(__name__)
@@ -41,20 +40,10 @@ class Hub:
         self._ledgers: list[Ledger] = []
 
     def run_of(self, **choices: Any) -> Run:
-        values: dict[str, Any] = {
-            "run": f"{self.federation.name}-run",
-            "federation": self.federation.name,
-            "workload": "heart_disease",
-            "silos": [silo.name for silo in self.federation.silos],
-            "rounds": 3,
-            "hyperparameters": {},
-            "seed": 1,
-            "quorum": min(2, len(self.federation.silos)),
-            "deadline_seconds": 300.0,  # no deadline decides a test that does not choose one
-            "join_seconds": 300.0,
-            "created": datetime.now(UTC),
-        }
-        return Run.checked(values | choices)
+        """A run of its silos. No deadline decides a test that does not choose one."""
+        defaults = {"rounds": 3, "quorum": min(2, len(self.federation.silos))}
+        defaults |= {"deadline_seconds": 300, "join_seconds": 300}
+        return run_in(self.federation, **(defaults | choices))
 
     @property
     def bucket(self) -> str:
