@@ -5,10 +5,11 @@ standard mode repeats a call that was throttled, got a 5xx answer or lost its co
 a call survives an outage of about a minute. The environment variable AWS_ENDPOINT_URL replaces AWS's own endpoints.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from boto3.exceptions import Boto3Error, S3UploadFailedError
@@ -72,19 +73,40 @@ def config(attempts: int = ATTEMPTS) -> Config:
     )
 
 
+Clients = Callable[[str, str, int], Any]
+"""Makes a client: of a service such as ``s3``, in a Region, with a number of attempts."""
+
+
+def _boto_client(service: str, region: str, attempts: int) -> Any:
+    return boto3.client(service, region_name=region, config=config(attempts))  # type: ignore[call-overload]
+
+
+_clients: ContextVar[Clients] = ContextVar("clients", default=_boto_client)
+
+
+@contextmanager
+def using(clients: Clients) -> Iterator[None]:
+    """Make clients of S3, SQS and STS with ``clients`` in the block, in this thread or greenlet."""
+    token = _clients.set(clients)
+    try:
+        yield
+    finally:
+        _clients.reset(token)
+
+
 def s3(region: str, attempts: int = ATTEMPTS) -> "S3Client":
     """A client of S3 with the limits of ``config``."""
-    return boto3.client("s3", region_name=region, config=config(attempts))
+    return cast("S3Client", _clients.get()("s3", region, attempts))
 
 
 def sqs(region: str, attempts: int = ATTEMPTS) -> "SQSClient":
     """A client of SQS with the limits of ``config``."""
-    return boto3.client("sqs", region_name=region, config=config(attempts))
+    return cast("SQSClient", _clients.get()("sqs", region, attempts))
 
 
 def sts(region: str, attempts: int = ATTEMPTS) -> "STSClient":
     """A client of STS with the limits of ``config``."""
-    return boto3.client("sts", region_name=region, config=config(attempts))
+    return cast("STSClient", _clients.get()("sts", region, attempts))
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,10 @@ It needs what the federation's operator policy allows, and nothing else.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from fedsilo import aws, names
+from fedsilo import aws, names, runtime
 from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
 from fedsilo.errors import AccessError, FedsiloError, HubError, SpecError
@@ -166,7 +165,7 @@ def account(federation: Federation) -> str:
 def _each(parties: Iterable[str], do: Callable[[str], _T]) -> dict[str, _T]:
     """What ``do`` returns for each party, at the same time."""
     parties = list(parties)
-    with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+    with runtime.pool("aws", aws.POOL_CONNECTIONS) as pool:
         return dict(zip(parties, pool.map(do, parties), strict=True))
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
-from fedsilo import __version__, aws, names
+from fedsilo import __version__, aws, names, runtime
 from fedsilo.admin.client import WHO, HubClient
 from fedsilo.config.federation import Federation
 from fedsilo.config.load import load_federation
@@ -55,7 +55,7 @@ def run(file: Path) -> Iterator[Check]:
     try:
         with aws.translate_errors(WHO, "ask AWS whose the credentials are", "they are valid"):
             sts = aws.sts(federation.aggregator.region, aws.OPERATOR_ATTEMPTS)
-            asked = datetime.now(UTC)
+            asked = runtime.now()
             caller = sts.get_caller_identity()
     except FedsiloError as error:
         yield _failed("credentials", error)

@@ -1,13 +1,12 @@
 """Watching a run until it is over, for ``run watch``, ``run start --watch`` and the demo."""
 
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
+from fedsilo import runtime
 from fedsilo.admin.progress import ProgressLines, RunProgress
 from fedsilo.config.run import Run
 from fedsilo.errors import HubError
@@ -59,10 +58,10 @@ def follow(
                 for line in lines.news(progress):
                     _print(console, f"{_elapsed(run)}  {line}")
             if progress.over:
-                over_at = over_at or time.monotonic()
-            if over_at and (not progress.lingering() or time.monotonic() - over_at > GRACE_SECONDS):
+                over_at = over_at or runtime.monotonic()
+            if over_at and (not progress.lingering() or runtime.monotonic() - over_at > GRACE_SECONDS):
                 return progress
-            time.sleep(poll_seconds)
+            runtime.sleep(poll_seconds)
 
 
 def _read(reader: Reader, run: Run, console: Console, poll_seconds: float) -> RunProgress:
@@ -71,13 +70,13 @@ def _read(reader: Reader, run: Run, console: Console, poll_seconds: float) -> Ru
             return RunProgress(run, reader.statuses(run))
         except HubError as error:
             _print(console, f"{error}; trying again")
-            time.sleep(poll_seconds)
+            runtime.sleep(poll_seconds)
     return RunProgress(run, reader.statuses(run))
 
 
 def _elapsed(run: Run) -> str:
     """How long ago the run was created, in a column."""
-    return f"{duration(max(0.0, (datetime.now(UTC) - run.created).total_seconds())):>12}"
+    return f"{duration(max(0.0, (runtime.now() - run.created).total_seconds())):>12}"
 
 
 def _print(console: Console, text: str) -> None:

@@ -5,9 +5,10 @@ Imports next to nothing, because every probe starts a process of its own.
 
 import os
 import tempfile
-import time
 from enum import StrEnum
 from pathlib import Path
+
+from fedsilo import runtime
 
 
 class Probe(StrEnum):
@@ -38,7 +39,7 @@ def problem(probe: Probe) -> str:
     """Why the agent on this machine fails the probe; empty if it passes."""
     path = folder() / probe
     try:
-        age = time.time() - path.stat().st_mtime
+        age = runtime.now().timestamp() - path.stat().st_mtime
     except FileNotFoundError:
         return f"the agent has not touched {path} yet; see its log"
     return "" if age <= MAX_AGE_SECONDS[probe] else f"the agent last touched {path} {age:.0f} s ago; see its log"

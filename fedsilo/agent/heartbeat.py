@@ -1,9 +1,9 @@
 """The agent's heartbeat: ``agents/<party>.json``, from which others see that the agent runs, and what it does."""
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 
 import fedsilo
+from fedsilo import runtime
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.timers import Timer
 from fedsilo.ledger.schema import AgentStatus
@@ -25,9 +25,7 @@ class Heartbeat:
             launcher: What starts its trainers: ``kubernetes`` or ``local``.
         """
         self._hub = hub
-        self._written = AgentStatus(
-            party=party, version=fedsilo.__version__, launcher=launcher, started=datetime.now(UTC)
-        )
+        self._written = AgentStatus(party=party, version=fedsilo.__version__, launcher=launcher, started=runtime.now())
         self._timer = Timer(INTERVAL_SECONDS)
 
     @property
@@ -46,7 +44,7 @@ class Heartbeat:
         state = AgentState.BUSY if run else AgentState.IDLE
         heartbeat = self._written.changed(state=state, run=run, queued=tuple(queued), aborting=tuple(aborting))
         if heartbeat != self._written or self._timer.passed:
-            heartbeat = heartbeat.changed(seen=datetime.now(UTC))
+            heartbeat = heartbeat.changed(seen=runtime.now())
             self._hub.put_heartbeat(heartbeat)
             self._written = heartbeat
             self._timer.restart()

@@ -1,10 +1,10 @@
 """The requests that wait for the agent's loop. A thread of their own receives them by long polls."""
 
-import threading
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
+from fedsilo import runtime
 from fedsilo.agent import health
 from fedsilo.agent.health import Probe
 from fedsilo.agent.hub import AgentHub, Delivery
@@ -24,11 +24,11 @@ class Inbox:
         """
         self._hub, self._folder, self._received = hub, folder, received
         self._deliveries: deque[Delivery] = deque()
-        self._handled = threading.Event()
+        self._handled = runtime.event()
 
     def start_receiving(self) -> None:
         """Receive messages in a thread of its own, for ever."""
-        threading.Thread(target=self._receive, name="receive", daemon=True).start()
+        runtime.start_thread("receive", self._receive)
 
     def put(self, *deliveries: Delivery) -> None:
         """Add messages."""

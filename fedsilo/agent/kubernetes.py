@@ -5,8 +5,6 @@ label ``fedsilo/run``.
 """
 
 import logging
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -22,7 +20,7 @@ from lightkube.resources import batch_v1
 from lightkube.resources.core_v1 import Pod
 from lightkube.types import CascadeType
 
-from fedsilo import names
+from fedsilo import names, runtime
 from fedsilo.agent.kubernetes_state import RUN_LABEL, created, run_of, state_of
 from fedsilo.agent.launcher import LOG_BYTES, Job
 from fedsilo.errors import LauncherError
@@ -52,7 +50,7 @@ class KubernetesLauncher:
         self._changed = changed
         # lightkube's watches have no time limit: a connection that died unnoticed would be read for ever.
         client._client._watch_timeout.read = WATCH_SECONDS + _CALL_SECONDS
-        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+        runtime.start_thread("watch", self._watch)
 
     @classmethod
     def in_cluster(cls, changed: Callable[[], None]) -> "KubernetesLauncher":
@@ -124,7 +122,7 @@ class KubernetesLauncher:
                     self._changed()
             except Exception as error:
                 log.info("the watch of Jobs broke and begins again: %s", error)
-            time.sleep(1)
+            runtime.sleep(1)
 
 
 def _with_heading(heading: str, lines: Iterable[str]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from lightkube.models.meta_v1 import ObjectMeta
 from lightkube.resources.batch_v1 import Job as KubernetesJob
 from lightkube.resources.core_v1 import Pod
 
+from fedsilo import runtime
 from fedsilo.agent.launcher import Job, how_it_ended, on_try, over_deadline
 from fedsilo.states import JobState
 
@@ -83,7 +84,7 @@ def _why_pending(pod: Pod) -> tuple[JobState, str]:
 def _why_waiting(pod: Pod, waiting: ContainerStateWaiting) -> tuple[JobState, str]:
     if waiting.reason not in _PULL_FAILURES:
         return JobState.PENDING, f"the trainer can't start ({waiting.reason}): {waiting.message}"
-    waited = (datetime.now(UTC) - created(pod)).total_seconds()
+    waited = (runtime.now() - created(pod)).total_seconds()
     state = JobState.STUCK if waited > PULL_SECONDS else JobState.PENDING
     return state, f"the trainer's image can't be pulled ({waiting.reason}): {waiting.message}"
 

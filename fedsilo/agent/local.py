@@ -7,12 +7,12 @@ import json
 import os
 import shutil
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from fedsilo import runtime
 from fedsilo.agent.launcher import LOG_BYTES, RETRIES, Job, how_it_ended, over_deadline
 from fedsilo.agent.process import LocalProcess
 from fedsilo.errors import LauncherError
@@ -60,7 +60,7 @@ class LocalLauncher:
         with _translate_errors(f"start {run}"):
             if not self._path(run, "job.json").exists():
                 self._path(run, "tmp").mkdir(parents=True, exist_ok=True)
-                self._write(run, _JobFile(time.time() + deadline_seconds, deadline_seconds))
+                self._write(run, _JobFile(runtime.now().timestamp() + deadline_seconds, deadline_seconds))
 
     def jobs(self) -> list[Job]:
         """The trainers' states. Starts the trainers whose time has come, and ends those over their deadline."""
@@ -86,7 +86,7 @@ class LocalLauncher:
 
     def _reconcile(self, run: str) -> Job:
         """Start or end the run's trainer where that is due. Returns the job as it is then."""
-        job, now = self._read(run), time.time()
+        job, now = self._read(run), runtime.now().timestamp()
         if job.state:
             return Job(run, JobState(job.state), job.reason, job.failed_tries)
         if now > job.deadline:
@@ -122,7 +122,7 @@ class LocalLauncher:
         reason = how_it_ended(code, job.tries)
         if code == TrainerExit.FATAL or job.tries > RETRIES:
             return self._end(run, job, JobState.FAILED, reason)
-        job.next_try = time.time() + BACKOFF_SECONDS * 2 ** (job.tries - 1)
+        job.next_try = runtime.now().timestamp() + BACKOFF_SECONDS * 2 ** (job.tries - 1)
         job.reason = f"{reason}; it will be started again"
         self._write(run, job)
         return Job(run, JobState.PENDING, job.reason, job.failed_tries)

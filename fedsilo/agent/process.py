@@ -10,10 +10,10 @@ import fcntl
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fedsilo import runtime
 from fedsilo.errors import LauncherError
 
 STOP_SECONDS = 5.0
@@ -53,7 +53,7 @@ class LocalProcess:
         if self.alive:
             return
         while (lock := self._lock(fcntl.LOCK_EX)) is None:
-            time.sleep(0.01)  # somebody else checks at this moment whether it is alive
+            runtime.sleep(0.01)  # somebody else checks at this moment whether it is alive
         try:
             for name in ("exit", "pid"):
                 (self._folder / name).unlink(missing_ok=True)
@@ -83,16 +83,16 @@ class LocalProcess:
 
     def _end_by(self, number: signal.Signals) -> bool:
         """Send the signal once, and wait. Returns whether the process has ended."""
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = runtime.monotonic() + STOP_SECONDS
         sent = False
         while self.alive:
-            if time.monotonic() > deadline:
+            if runtime.monotonic() > deadline:
                 return False
             if not sent and (pid := self._number("pid")):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(pid, number)
                 sent = True
-            time.sleep(0.02)
+            runtime.sleep(0.02)
         return True
 
     def log(self, last_bytes: int) -> str:

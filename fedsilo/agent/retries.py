@@ -1,9 +1,9 @@
 """How the agent survives errors: it logs them and tries again, because nobody would restart it sooner."""
 
 import logging
-import time
 from collections.abc import Callable
 
+from fedsilo import runtime
 from fedsilo.errors import FedsiloError
 
 LONGEST_WAIT_SECONDS = 60.0
@@ -29,5 +29,5 @@ def retry(action: Callable[[], object]) -> None:
     """Run the action again and again until it succeeds."""
     wait = 1.0
     while not attempt(action):
-        time.sleep(wait)
+        runtime.sleep(wait)
         wait = min(LONGEST_WAIT_SECONDS, 2 * wait)

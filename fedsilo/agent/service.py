@@ -9,10 +9,9 @@ The data queue belongs to the party and not to a run, so the agent starts one ru
 
 import itertools
 import logging
-import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
 
+from fedsilo import runtime
 from fedsilo.agent import health, policy, stale_mail
 from fedsilo.agent.health import Probe
 from fedsilo.agent.heartbeat import Heartbeat
@@ -48,7 +47,7 @@ class Agent:
         """
         party = settings.party
         self._settings, self._hub = settings, hub
-        self._wake = threading.Event()
+        self._wake = runtime.event()
         self._launcher = make_launcher(self._wake.set)
         self._inbox = Inbox(hub, settings.folder, self._wake.set)
         self._statuses = StatusWriter(hub, party)
@@ -160,7 +159,7 @@ class Agent:
         """
         run = self._hub.run(run_id, sha256)
         rules = policy.load(self._settings.policy_file)
-        if refusals := policy.check(run, rules, datetime.now(UTC)):
+        if refusals := policy.check(run, rules, runtime.now()):
             raise RefusedError("; ".join(refusals))
         return run, rules
 

@@ -6,10 +6,10 @@ the metrics of a trainer that died remain.
 
 import logging
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 import fedsilo
+from fedsilo import runtime
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Job
 from fedsilo.agent.timers import Timer
@@ -49,7 +49,7 @@ class StatusWriter:
         run writes its status again.
         """
         log.info("%s %s", state, reason, extra={"run": run_id})
-        now = datetime.now(UTC)
+        now = runtime.now()
         status = self._hub.status(run_id) or Status(run=run_id, party=self._party, round=0, started=now)
         if status.state == PartyState.RESTARTING:
             status = status.changed(failure=status.reason)

@@ -1,6 +1,6 @@
 """Intervals of the agent's loop."""
 
-from time import monotonic
+from fedsilo import runtime
 
 
 class Timer:
@@ -13,7 +13,7 @@ class Timer:
     @property
     def remaining(self) -> float:
         """Seconds until the interval has passed; 0 from then on."""
-        return max(0.0, self._restarted + self._seconds - monotonic())
+        return max(0.0, self._restarted + self._seconds - runtime.monotonic())
 
     @property
     def passed(self) -> bool:
@@ -22,7 +22,7 @@ class Timer:
 
     def restart(self) -> None:
         """Begin the interval now."""
-        self._restarted = monotonic()
+        self._restarted = runtime.monotonic()
 
     def expire(self) -> None:
         """End the interval now."""

@@ -1,7 +1,6 @@
 """``fedsilo run``: start, watch and abort runs, and look at them."""
 
 import json
-import time
 from itertools import islice
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from fedsilo import names, terminal
+from fedsilo import names, runtime, terminal
 from fedsilo.admin.client import HubClient
 from fedsilo.admin.logs import LogFollower
 from fedsilo.admin.progress import RunProgress
@@ -190,7 +189,7 @@ def logs(
             terminal.console(stderr=True).print(
                 f"waiting until the agent of {party} uploads the log; Ctrl-C ends the waiting", soft_wrap=True
             )
-        time.sleep(POLL_SECONDS)
+        runtime.sleep(POLL_SECONDS)
 
 
 @app.command(epilog=group.EXIT_CODES)
@@ -215,7 +214,7 @@ def abort(
 
 def _wait_until_ended(hub: HubClient, run: Run, out: Console) -> None:
     """Print each party when it has ended. Raises ``HubError`` after ``ABORT_SECONDS``."""
-    deadline = time.monotonic() + ABORT_SECONDS
+    deadline = runtime.monotonic() + ABORT_SECONDS
     ended: set[str] = set()
     while True:
         for party, status in hub.reader.statuses(run).items():
@@ -225,12 +224,12 @@ def _wait_until_ended(hub: HubClient, run: Run, out: Console) -> None:
         remaining = [party for party in run.parties if party not in ended]
         if not remaining:
             return
-        if time.monotonic() > deadline:
+        if runtime.monotonic() > deadline:
             raise HubError(
                 f"{', '.join(remaining)} did not end within {ABORT_SECONDS:g} s; the request waits in the queue of "
                 "each agent: `fedsilo silo list` shows which agents are away"
             )
-        time.sleep(POLL_SECONDS)
+        runtime.sleep(POLL_SECONDS)
 
 
 @app.command(epilog=group.EXIT_CODES)

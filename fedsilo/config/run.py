@@ -1,14 +1,12 @@
 """A run: one federated training, as the operator asked for it in ``run.json``."""
 
 import json
-import secrets
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
 
-from fedsilo import names
+from fedsilo import names, runtime
 from fedsilo.errors import SpecError
 from fedsilo.keys import RUN_PATTERN, RunKeys
 from fedsilo.workload import registry
@@ -36,7 +34,7 @@ Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 
 def new_id(federation: str) -> str:
     """An id for a run that starts now, such as ``heart-20261122-081500-3f``. Ids sort by their time, which is UTC."""
-    return f"{federation}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(1)}"
+    return f"{federation}-{runtime.now():%Y%m%d-%H%M%S}-{runtime.token(1)}"
 
 
 class Run(BaseModel):
@@ -157,7 +155,7 @@ def plan(
             "quorum": majority(len(silos)) if quorum is None else quorum,
             "deadline_seconds": deadline_seconds,
             "join_seconds": max(JOIN_SECONDS, deadline_seconds),
-            "created": datetime.now(UTC),
+            "created": runtime.now(),
         }
     )
 

@@ -5,12 +5,11 @@ Nothing that parties wrote is trusted: objects are read up to a limit, and what 
 
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
-from fedsilo import aws, names
+from fedsilo import aws, names, runtime
 from fedsilo.config.run import RUN_JSON_BYTES, Run
 from fedsilo.errors import NotFoundError, SpecError
 from fedsilo.keys import INDEX, RunKeys, agent_key
@@ -139,7 +138,7 @@ class Reader:
 
 
 def _parallel(read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
-    with ThreadPoolExecutor(aws.POOL_CONNECTIONS) as pool:
+    with runtime.pool("aws", aws.POOL_CONNECTIONS) as pool:
         return list(pool.map(read, keys))
 
 

@@ -6,13 +6,12 @@ waits for the ledger. If the ledger can't be written, a warning is logged and th
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import fedsilo
+from fedsilo import runtime
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
@@ -59,12 +58,11 @@ class Ledger:
             reason="",
             round=0,
             rounds=run.rounds,
-            started=datetime.now(UTC),
+            started=runtime.now(),
         )
         self._lines_changed = True
-        self._wake, self._closing = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._write_on, name="ledger", daemon=True)
-        self._thread.start()
+        self._wake, self._closing = runtime.event(), runtime.event()
+        self._thread = runtime.start_thread("ledger", self._write_on)
 
     def status(self, **fields: Any) -> None:
         """Change fields of the status. Raises pydantic's ``ValidationError`` for what ``Status`` does not allow."""
@@ -81,13 +79,13 @@ class Ledger:
             step: The epoch at a silo, the round at the aggregator.
             silo: The silo, if the aggregator records a metric of one.
         """
-        now = time.time()
+        now = runtime.now().timestamp()
         self._append(LedgerLine(self._party, LineKind.METRIC, name, now, now, float(value), step, silo))
 
     def event(self, name: Event, round_idx: int, text: str) -> None:
         """Record and log something that an operator wants to know."""
         log.info("round %d: %s: %s", round_idx, name, text)
-        now = time.time()
+        now = runtime.now().timestamp()
         self._append(LedgerLine(self._party, LineKind.EVENT, name, now, now, round=round_idx, text=text))
 
     @contextmanager
@@ -98,19 +96,19 @@ class Ledger:
             name: What the party spends the time on.
             round_idx: The round, or a function that tells it when the block ends.
         """
-        start = time.time()
+        start = runtime.now().timestamp()
         try:
             yield
         finally:
             closed = round_idx() if callable(round_idx) else round_idx
-            self._append(LedgerLine(self._party, LineKind.SPAN, name, start, time.time(), round=closed))
+            self._append(LedgerLine(self._party, LineKind.SPAN, name, start, runtime.now().timestamp(), round=closed))
 
     def close(self, **fields: Any) -> None:
         """Change fields of the status for the last time, and write what is left.
 
         A terminal state also sets ``finished``.
         """
-        self.status(**fields, **({"finished": datetime.now(UTC)} if fields.get("state") in TERMINAL else {}))
+        self.status(**fields, **({"finished": runtime.now()} if fields.get("state") in TERMINAL else {}))
         self._closing.set()
         self._wake.set()
         self._thread.join(timeout=CLOSE_SECONDS)
@@ -139,7 +137,7 @@ class Ledger:
 
     def _write(self) -> None:
         with self._lock:
-            self._status = self._status.changed(heartbeat=datetime.now(UTC))
+            self._status = self._status.changed(heartbeat=runtime.now())
             bodies = {self._status_key: self._status.dumps()}
             if self._lines_changed:
                 bodies[self._metrics_key] = "".join(f"{line}\n" for line in self._lines)

@@ -6,14 +6,13 @@ local federation and ends it with itself; that of ``fedsilo up`` runs until ``fe
 
 import json
 import sys
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from fedsilo import aws, names
+from fedsilo import aws, names, runtime
 from fedsilo.agent.local import LocalLauncher
 from fedsilo.agent.process import LocalProcess
 from fedsilo.config import queue_settings
@@ -146,13 +145,13 @@ class LocalFederation:
         access = aws.HubAccess("the local federation", self._federation.name, account, region)
         reader = Reader(MailBucket(access))
         patience = READY_SECONDS + len(self._agents)
-        deadline = time.monotonic() + patience
+        deadline = runtime.monotonic() + patience
         while silent := [agent.party for agent in reader.agents(self.parties) if agent.silent]:
-            if time.monotonic() > deadline:
+            if runtime.monotonic() > deadline:
                 log = self._agents[silent[0]].log(LAST_BYTES)
                 raise HubError(f"no report from the agent of {', '.join(silent)} in {patience:g} s; its log:\n{log}")
             self.restart_dead_agents()
-            time.sleep(0.1)
+            runtime.sleep(0.1)
 
     def restart_dead_agents(self) -> list[str]:
         """Start agents that have ended, as a cluster would.
@@ -167,7 +166,7 @@ class LocalFederation:
             raise HubError("the local AWS emulator has ended, and its data is lost; start the local federation again")
         ended = [party for party, process in self._agents.items() if not process.alive]
         for party in ended:
-            quick = time.monotonic() - self._started[party] < QUICK_SECONDS
+            quick = runtime.monotonic() - self._started[party] < QUICK_SECONDS
             self._quick_ends[party] = self._quick_ends[party] + 1 if quick else 0
             if self._quick_ends[party] == QUICK_ENDS:
                 log = self._agents[party].log(LAST_BYTES)
@@ -183,7 +182,7 @@ class LocalFederation:
             "FEDSILO_FOLDER": str(self._folder / party),
             "FEDSILO_POLICY_FILE": str(self._policy_file(party)),
         }
-        self._started[party] = time.monotonic()
+        self._started[party] = runtime.monotonic()
         self._agents[party].start([sys.executable, "-P", "-m", "fedsilo", "agent"], environment)
 
     def _policy_file(self, party: str) -> Path:

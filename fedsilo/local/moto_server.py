@@ -8,7 +8,6 @@ import io
 import socket
 import sys
 import threading
-import uuid
 from importlib.metadata import version
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +18,8 @@ import moto.sqs.models
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import make_server
+
+from fedsilo import runtime
 
 MOTO_VERSION = "5.2.5"
 """The version of moto that the patches below are made for, as pinned in pyproject.toml."""
@@ -37,7 +38,7 @@ class _RandomTag:
         pass
 
     def hexdigest(self) -> str:
-        return uuid.uuid4().hex
+        return runtime.token(16)
 
 
 class _InMemoryFile:
@@ -155,7 +156,7 @@ def serve() -> None:
     _patch_moto(caller)
     server = make_server("127.0.0.1", 0, _application(caller), threaded=True, request_handler=_Handler)
     print(server.server_port, flush=True)  # noqa: T201
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    runtime.start_thread("moto", server.serve_forever)
     sys.stdin.read()
 
 

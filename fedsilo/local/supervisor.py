@@ -12,12 +12,11 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fedsilo import signals
+from fedsilo import runtime, signals
 from fedsilo.agent.process import LocalProcess
 from fedsilo.config.load import load_federation
 from fedsilo.errors import FedsiloError, HubError
@@ -117,12 +116,12 @@ def _start(file: Path, folder: Path, patience: float) -> State:
     """Start the supervisor, and wait until it has written the state."""
     supervisor = _supervisor(folder)
     supervisor.start([sys.executable, "-P", "-m", "fedsilo.local.supervisor", str(file.resolve())], os.environ)
-    deadline = time.monotonic() + patience
+    deadline = runtime.monotonic() + patience
     while not (state := read_state(file)):
-        if not supervisor.alive or time.monotonic() > deadline:
+        if not supervisor.alive or runtime.monotonic() > deadline:
             printed = supervisor.log(LAST_BYTES).strip() or "its log is empty"
             raise HubError(f"the local federation did not come up: {printed}")
-        time.sleep(0.1)
+        runtime.sleep(0.1)
     return state
 
 
@@ -171,7 +170,7 @@ def main(file: Path) -> None:
         state = State(local.endpoint, federation.aggregator.region, federation.name, local.parties, sha256)
         write_atomically(folder / "up.json", json.dumps(asdict(state)))
         while True:
-            time.sleep(CHECK_SECONDS)
+            runtime.sleep(CHECK_SECONDS)
             for party in local.restart_dead_agents():
                 print(f"the agent of {party} ended and was started again", flush=True)  # noqa: T201
 

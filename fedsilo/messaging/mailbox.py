@@ -9,7 +9,6 @@ notice once it has received it. A notice that is lost does no harm: the mail can
 import logging
 import shutil
 import tempfile
-import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from fedsilo import runtime
 from fedsilo.config.environment import Settings
 from fedsilo.keys import MailAddress, RunKeys
 from fedsilo.messaging import codec
@@ -161,7 +161,7 @@ class Mailbox:
     @contextmanager
     def _spooled(self) -> Iterator[Path]:
         """The path of a new file. It is removed at the end of the block; tensors that are views of it stay valid."""
-        path = self.spool / uuid.uuid4().hex
+        path = self.spool / runtime.token(16)
         try:
             yield path
         finally:

@@ -3,14 +3,12 @@
 import json
 import logging
 import math
-import uuid
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fedsilo import aws, names
+from fedsilo import aws, names, runtime
 from fedsilo.aws import HubAccess
 from fedsilo.config import queue_settings
 from fedsilo.keys import MailAddress
@@ -74,13 +72,13 @@ class NoticeQueues:
         self._own_queue = names.data_queue(access.federation, party)
         self._own_url = self._urls.find(self._own_queue)
         self._receipts: list[str] = []
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="mail")
+        self._pool = runtime.pool("mail", THREADS)
 
     def send(self, receiver: str, notice: Notice) -> None:
         """Put the notice into the receiver's queue."""
         queue = names.data_queue(self._access.federation, receiver)
         url = self._urls.find(queue)
-        unique = uuid.uuid4().hex
+        unique = runtime.token(16)
         with self._access.translate_errors(f"send to {queue}"):
             self._sqs.send_message(
                 QueueUrl=url,

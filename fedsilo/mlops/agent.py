@@ -8,6 +8,7 @@ and Kubernetes starts the container again, after longer and longer pauses.
 """
 
 import contextlib
+import functools
 import logging
 import os
 import re
@@ -19,7 +20,7 @@ from typing import IO, Annotated
 
 import boto3
 
-from fedsilo import aws, logs, names, signals
+from fedsilo import aws, logs, names, runtime, signals
 from fedsilo.config.environment import EMPTY_IS_DEFAULT, Settings
 from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.redaction import MASK
@@ -93,8 +94,8 @@ def run(command: list[str], key: str) -> int:
     signals.handle_once(lambda: _end(child), signal.SIGTERM)
     assert child.stdin is not None  # noqa: S101  (PIPE)
     assert child.stdout is not None  # noqa: S101  (PIPE)
-    printer = threading.Thread(target=_print_masked, args=(child.stdout, key.encode()), daemon=True)
-    printer.start()
+    printed = functools.partial(_print_masked, child.stdout, key.encode())
+    printer = runtime.start_thread("printer", printed)
     with contextlib.suppress(BrokenPipeError), child.stdin as pipe:  # the command may have ended before it read the key
         pipe.write(key.encode() + b"\n")
     code = child.wait()

@@ -4,11 +4,13 @@ A silo that was started again needs no answer from the aggregator: the newest br
 """
 
 import logging
-import time
 from argparse import Namespace
 from typing import Any
 
-from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo import (
+    fedml_shim,  # noqa: F401  (before FedML)
+    runtime,
+)
 from fedsilo.config.run import Run
 from fedsilo.errors import RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
@@ -54,7 +56,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         self.round_idx = -1  # the last round that the silo has worked on
         self._statistics = self._trainer.statistics(data.train)
         self._evaluation: Sums = {}
-        self._heard = time.monotonic()
+        self._heard = runtime.monotonic()
 
     @property
     def _trainer(self) -> Trainer:
@@ -77,7 +79,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
 
     def handle_message_receive_model_from_server(self, msg_params: Message) -> None:
         """Evaluate the global model, train on it unless it is the final one, and answer."""
-        self._heard = time.monotonic()
+        self._heard = runtime.monotonic()
         round_idx = msg_params.get(ROUND)
         if round_idx <= self.round_idx:
             log.info("round %d was answered before", round_idx)
@@ -101,7 +103,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             self._comm.mailbox.publish_model(weights)
         self.send_model_to_server(0, weights, samples)
         self._ledger.status(state=PartyState.WAITING)
-        self._heard = time.monotonic()
+        self._heard = runtime.monotonic()
 
     def send_model_to_server(self, receive_id: int, weights: Any, local_sample_num: int) -> None:
         """Send an update, with the evaluation of the model that it began from."""
@@ -119,7 +121,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         message.add_params(STATISTICS, self._statistics)
         message.add_params(EVALUATION, self._evaluation)
         self.send_message(message)
-        self._comm.wake_at = time.monotonic() + HEARTBEAT_SECONDS
+        self._comm.wake_at = runtime.monotonic() + HEARTBEAT_SECONDS
 
     def handle_message_finish(self, msg_params: Message) -> None:
         """The aggregator ended this silo's part, or the run."""
@@ -128,7 +130,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
 
     def _handle_tick(self, message: Message) -> None:
         patience = max(self._run.join_seconds, PATIENCE_DEADLINES * self._run.deadline_seconds)
-        if time.monotonic() - self._heard > patience:
+        if runtime.monotonic() - self._heard > patience:
             raise RunError(f"no word from the aggregator for {patience:g} s; see its status and log")
-        if time.monotonic() >= self._comm.wake_at:
+        if runtime.monotonic() >= self._comm.wake_at:
             self.send_client_status(0)

@@ -5,11 +5,13 @@ to make a manager with a backend that it does not know, so ``MailManagerMixin`` 
 """
 
 import logging
-import time
 from collections.abc import Iterable
 from typing import Any
 
-from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo import (
+    fedml_shim,  # noqa: F401  (before FedML)
+    runtime,
+)
 from fedsilo.config.queue_settings import LONG_POLL_SECONDS
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, NoticeError
@@ -89,7 +91,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
         self._dispatch(self._local(MyMessage.MSG_TYPE_CONNECTION_IS_READY))
         while self._receiving:
             with self._ledger.span(Span.WAIT, lambda: self._round):
-                wait = min(LONG_POLL_SECONDS, self.wake_at - time.monotonic())
+                wait = min(LONG_POLL_SECONDS, self.wake_at - runtime.monotonic())
                 notices = self.mailbox.receive(max(0.0, wait))
             for notice in self._worth_opening(notices):
                 if self._receiving:

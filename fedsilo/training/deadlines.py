@@ -1,8 +1,8 @@
 """What the passing of time does to a run: rounds reach their deadlines, and silos end without a mail."""
 
 import logging
-import time
 
+from fedsilo import runtime
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
@@ -31,7 +31,7 @@ class Deadlines:
         Raises:
             RunError: The run can't go on.
         """
-        now = time.monotonic()
+        now = runtime.monotonic()
         if now >= self._rounds.deadline:
             self._close()
         elif now >= self._rounds.poll_at:

@@ -5,9 +5,9 @@ The broadcast that opens a round is the checkpoint from which a restarted aggreg
 """
 
 import math
-import time
 from typing import NoReturn
 
+from fedsilo import runtime
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
@@ -219,7 +219,7 @@ class Rounds:
 
     def wait(self, seconds: float, *, poll_now: bool = False) -> None:
         """Set the deadline to so many seconds from now, and when to read the silos' statuses."""
-        now = time.monotonic()
+        now = runtime.monotonic()
         self.deadline, self.poll_at = now + seconds, now + (0.0 if poll_now else POLL_SECONDS)
         self._comm.wake_at = min(self.deadline, self.poll_at)
 

@@ -8,15 +8,13 @@ continues. Everything that is recorded here is in the ledger too.
 import logging
 import math
 import queue
-import threading
-import time
 from argparse import Namespace
 from types import TracebackType
 from typing import Any, Protocol
 
 import boto3
 
-from fedsilo import aws, names
+from fedsilo import aws, names, runtime
 from fedsilo.config.environment import Settings
 
 CLOSE_SECONDS = 30.0
@@ -87,10 +85,9 @@ class Tracker:
         self._parameters = parameters
         self._failures = 0
         self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
+        self._closing = runtime.event()
         sink.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
-        self._thread = threading.Thread(target=self._record, name="tracking", daemon=True)
-        self._thread.start()
+        self._thread = runtime.start_thread("tracking", self._record)
 
     def log_metric(self, name: str, value: float, step: int) -> None:
         """Record a metric.
@@ -104,7 +101,7 @@ class Tracker:
         if not math.isfinite(value):
             return
         self._sink.metric(name, value, step)
-        self._metrics.put((name, value, step, time.time()))
+        self._metrics.put((name, value, step, runtime.now().timestamp()))
 
     def __enter__(self) -> "Tracker":
         return self

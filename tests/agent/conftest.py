@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedsilo.agent import timers
+from fedsilo import runtime
 from fedsilo.agent.kubernetes import KubernetesLauncher
 from stacks import manifests
 from tests.support.agent_harness import AgentHarness, Clock
@@ -15,10 +15,10 @@ from tests.support.kubernetes_launcher import CLEVELAND, connect
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def clock() -> Iterator[Clock]:
     clock = Clock()
-    monkeypatch.setattr(timers, "monotonic", clock)
-    return clock
+    with runtime.using(clock):
+        yield clock
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def test_an_error_is_logged_and_a_defect_with_its_traceback(caplog: pytest.LogCa
 
 def test_an_action_is_tried_until_it_succeeds_with_longer_and_longer_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
-    monkeypatch.setattr(retries.time, "sleep", waits.append)
+    monkeypatch.setattr(retries.runtime, "sleep", waits.append)
 
     def action() -> None:
         if len(waits) < 8:

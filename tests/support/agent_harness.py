@@ -11,6 +11,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import HubError, LauncherError
 from fedsilo.ledger.schema import AgentStatus, Status
 from fedsilo.messaging.control import Request
+from fedsilo.runtime import SystemRuntime
 from fedsilo.states import JobState, PartyState
 from tests.support.strategies import REQUEST, RUN
 
@@ -139,14 +140,14 @@ class AgentHarness:
         return status.state, status.reason
 
 
-class Clock:
-    """What the agent's timers take for the time. ``pass_time`` moves it on."""
+class Clock(SystemRuntime):
+    """A runtime whose monotonic clock stands still. ``pass_time`` moves it on."""
 
     def __init__(self) -> None:
-        self.now = 1000.0
+        self._seconds = 1000.0
 
-    def __call__(self) -> float:
-        return self.now
+    def monotonic(self) -> float:
+        return self._seconds
 
     def pass_time(self, seconds: float) -> None:
-        self.now += seconds
+        self._seconds += seconds
