@@ -29,6 +29,10 @@ class AccessError(FedsiloError):
     """AWS denied a call. The message says who made the call, and for what."""
 
 
+class StoreError(FedsiloError):
+    """The folder of a silo's own store can't be used. The message says which folder, and why."""
+
+
 class MailError(FedsiloError):
     """A mail is malformed, too large or changed. Only its sender can have caused that."""
 

@@ -52,6 +52,15 @@ def data_bucket(federation: str, silo: str, account: str, region: str) -> str:
     return f"{federation}-{silo}-{account}-{region}"
 
 
+def store_bucket(federation: str, silo: str, account: str) -> str:
+    """The bucket of a silo's own store, in the silo's own account.
+
+    The name has no room for the Region, because S3 allows 63 characters. It needs none, because the silo's roles have
+    no Region in their names either.
+    """
+    return f"{federation}-{silo}-{account}-store"
+
+
 def data_queue(federation: str, party: str) -> str:
     """The FIFO queue in which a party's trainer receives notices of mail."""
     return f"{federation}-{party}-data.fifo"

@@ -50,6 +50,9 @@ class Settings(BaseSettings):
     hub_region: Annotated[str, _matches("[a-z]{2}(-[a-z]+)+-[0-9]")]
     data: Annotated[str, _matches(r"packaged|s3://[a-z0-9.-]{3,63}/.*")] = "packaged"
     """``packaged``, or ``s3://bucket/prefix`` for the silo's own bucket."""
+    store: Annotated[str, _matches(r"|/.+|s3://[a-z0-9.-]{3,63}/")] = ""
+    """The silo's own store: the path of a folder, or ``s3://bucket/``. Empty at a party that has none; its trainer
+    then begins an interrupted round again."""
 
     @classmethod
     def settings_customise_sources(

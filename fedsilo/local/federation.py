@@ -182,6 +182,8 @@ class LocalFederation:
             "FEDSILO_FOLDER": str(self._folder / party),
             "FEDSILO_POLICY_FILE": str(self._policy_file(party)),
         }
+        if party != names.AGGREGATOR:
+            environment["FEDSILO_STORE"] = str((self._folder / party / "store").absolute())
         self._started[party] = runtime.monotonic()
         self._agents[party].start([sys.executable, "-P", "-m", "fedsilo", "agent"], environment)
 
