@@ -1,6 +1,7 @@
-"""The states of parties, jobs and agents, the kinds of events and requests, and the exit codes.
+"""The states of parties, jobs and agents, the kinds of events, requests and sums, and the exit codes.
 
-The values are what ``status.json``, ``metrics.jsonl``, ``agents/<party>.json`` and run requests hold.
+The values are what ``status.json``, ``metrics.jsonl``, ``agents/<party>.json``, run requests and ``workload.yaml``
+hold.
 """
 
 from enum import IntEnum, StrEnum
@@ -125,6 +126,33 @@ class TrainerExit(IntEnum):
     """The trainer failed, and another try may continue: AWS did not answer, a defect, SIGTERM."""
     FATAL = 3
     """The trainer failed, and another try would fail in the same way."""
+
+
+class Better(StrEnum):
+    """Which values of a metric are better, as a workload declares it."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+class SumKind(StrEnum):
+    """What a sum that leaves a silo adds up, as a workload declares it."""
+
+    COUNT = "count"
+    """The number of samples."""
+    SUM = "sum"
+    """A value of each sample."""
+    SUM_OF_SQUARES = "sum_of_squares"
+    """The squares of each sample's features."""
+    PARTITION = "partition"
+    """Counts, of which each sample is in exactly one: a histogram. None is negative, and they add up to the count."""
+
+
+class Role(StrEnum):
+    """What a hyperparameter is to the rules of a policy, as a workload declares it."""
+
+    BATCH_SIZE = "batch_size"
+    """The samples of a step of training."""
 
 
 class Verdict(StrEnum):

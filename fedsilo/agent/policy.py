@@ -15,6 +15,7 @@ from fedsilo.config.federation import Bound, Hours, Policy
 from fedsilo.config.run import Run
 from fedsilo.errors import SpecError
 from fedsilo.workload import registry
+from fedsilo.workload.declaration import Value
 
 
 def load(path: Path) -> Policy:
@@ -93,7 +94,7 @@ def _check_hyperparameters(run: Run, policy: Policy) -> Iterator[str]:
             yield f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}"
 
 
-def _allowed(value: registry.Hyperparameter, bound: Bound) -> str:
+def _allowed(value: Value, bound: Bound) -> str:
     """What the value should be, in words; empty if the value is allowed."""
     if bound.any_of is not None and not any(_is_same(value, each) for each in bound.any_of):
         return f"one of {', '.join(map(str, bound.any_of))}"
@@ -103,11 +104,11 @@ def _allowed(value: registry.Hyperparameter, bound: Bound) -> str:
     return f"between {low:g} and {high:g}" if bounded and not _is_between(value, low, high) else ""
 
 
-def _is_same(value: registry.Hyperparameter, other: registry.Hyperparameter) -> bool:
+def _is_same(value: Value, other: Value) -> bool:
     """Whether two values are equal and of one type: 1 is 1.0, and not True."""
     return value == other and isinstance(value, bool) == isinstance(other, bool)
 
 
-def _is_between(value: registry.Hyperparameter, low: float, high: float) -> bool:
+def _is_between(value: Value, low: float, high: float) -> bool:
     """Whether the value is a number within the bounds. NaN, a text and True are not."""
     return isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high

@@ -219,7 +219,7 @@ def _complete(args: Any, settings: Settings) -> int:
     role = "server" if settings.party == names.AGGREGATOR else "client"
     if args.role != role:
         raise SpecError(f"role: {settings.party} runs the {role} package, but the platform started it as {args.role}")
-    given = {key: value for key, value in vars(args).items() if key in registry.configuration(name)["train_args"]}
+    given = {key: value for key, value in vars(args).items() if key in registry.declaration(name).hyperparameters}
     try:
         rounds, seed = int(getattr(args, "comm_round", ROUNDS)), int(getattr(args, "random_seed", 0))
     except (TypeError, ValueError):

@@ -1,27 +1,26 @@
 """What a workload is, and how one is found: as a folder ``workloads/<name>/``.
 
-A workload is a package with the five functions of ``Workload`` and a ``config/fedml_config.yaml``, which is FedML's
-own configuration format. Its section ``train_args`` holds every hyperparameter with its default. Nothing in
+A workload is a package with the five functions of ``Workload``, a ``workload.yaml``, in which it declares itself
+(``declaration.py``), and a ``config/fedml_config.yaml``, which is FedML's own configuration format. Nothing in
 ``fedsilo`` names a workload.
 
 Workloads are found by their folders and not by entry points, because the image and FedML's packages hold the code
 without the metadata of a distribution, where entry points are declared.
 """
 
-import copy
 import importlib
 import importlib.resources
 import importlib.util
-import math
 from argparse import Namespace
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-import yaml
-
+from fedsilo import yaml_files
 from fedsilo.errors import SpecError
+from fedsilo.text import clip
+from fedsilo.workload.declaration import Declaration, Value
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +30,14 @@ if TYPE_CHECKING:
 NAME_PATTERN = r"[a-z][a-z0-9_]{0,39}"
 """A workload's name: at most 40 of a-z, 0-9 and underscore, starting with a letter."""
 
-Hyperparameter = bool | int | float | str
+DECLARATION = "workload.yaml"
+"""The file in a workload's folder in which it declares itself."""
+
+CONFIGURATION = "config/fedml_config.yaml"
+"""The file in a workload's folder that configures FedML."""
+
+_TRAIN_ARGS = "train_args"
+"""FedML's section of hyperparameters."""
 
 PACKAGE = "fedsilo_workloads" if importlib.util.find_spec("fedsilo_workloads") else "workloads"
 """The package that holds the workloads: in a checkout the folder ``workloads/``, in the wheel a name of its own."""
@@ -81,7 +87,7 @@ class Workload(Protocol):
 def available() -> list[str]:
     """The names of the installed workloads, sorted."""
     root = importlib.resources.files(PACKAGE)
-    return sorted(entry.name for entry in root.iterdir() if entry.joinpath("config", "fedml_config.yaml").is_file())
+    return sorted(entry.name for entry in root.iterdir() if entry.joinpath(DECLARATION).is_file())
 
 
 def load(name: str) -> Workload:
@@ -90,25 +96,36 @@ def load(name: str) -> Workload:
     return cast(Workload, importlib.import_module(f"{PACKAGE}.{name}"))
 
 
-def configuration(name: str) -> dict[str, dict[str, Any]]:
-    """The sections of the workload's ``fedml_config.yaml``. Raises ``SpecError`` for an unknown workload."""
-    return copy.deepcopy(_configuration(name))
-
-
 @cache
-def _configuration(name: str) -> dict[str, dict[str, Any]]:
-    _check_name(name)
-    path = importlib.resources.files(PACKAGE).joinpath(name, "config", "fedml_config.yaml")
-    return cast(dict[str, dict[str, Any]], yaml.safe_load(path.read_text()))
+def declaration(name: str) -> Declaration:
+    """What a workload declares about itself. Its code is not imported.
+
+    Raises:
+        SpecError: There is no such workload; or its declaration is not valid, with a line for each problem.
+    """
+    raw = _read(name, DECLARATION)
+    return yaml_files.validate(Declaration, raw, f"workload {name}: {DECLARATION}: ")
 
 
-def _check_name(name: str) -> None:
-    names = available()
-    if name not in names:
-        raise SpecError(f"workload: {name!r} is not one of {', '.join(names)}")
+def configuration(name: str) -> dict[str, dict[str, Any]]:
+    """FedML's configuration of a workload: the sections of its ``fedml_config.yaml``, and ``train_args``.
+
+    ``train_args`` holds the default of each hyperparameter.
+
+    Raises:
+        SpecError: There is no such workload, or one of its two files is not valid.
+    """
+    sections = _read(name, CONFIGURATION)
+    if not isinstance(sections, dict) or not all(isinstance(section, dict) for section in sections.values()):
+        raise SpecError(f"workload {name}: {CONFIGURATION}: should be a mapping of sections, each a mapping")
+    if _TRAIN_ARGS in sections:
+        raise SpecError(
+            f"workload {name}: {CONFIGURATION}: {_TRAIN_ARGS} should not be there: {DECLARATION} has the defaults"
+        )
+    return {**sections, _TRAIN_ARGS: hyperparameters(name, {})}
 
 
-def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) -> dict[str, Hyperparameter]:
+def hyperparameters(name: str, overrides: Mapping[str, Value]) -> dict[str, Value]:
     """All hyperparameters of a workload: its defaults, replaced by ``overrides``.
 
     Args:
@@ -117,19 +134,18 @@ def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) ->
 
     Raises:
         SpecError: If there is no such workload; or with a line for each unknown hyperparameter, and for each value
-            that is not of the default's type or not finite.
+            that is not of the declared type or not in the declared range.
     """
-    defaults: dict[str, Hyperparameter] = configuration(name)["train_args"]
-    values, problems = dict(defaults), []
+    declared = declaration(name).hyperparameters
+    values, problems = {key: each.default for key, each in declared.items()}, []
     for key, value in overrides.items():
-        if key not in defaults:
-            problems.append(f'unknown hyperparameter "{key}" of {name}; it has {", ".join(sorted(defaults))}')
+        if key not in declared:
+            problems.append(f'unknown hyperparameter "{key}" of {name}; it has {", ".join(sorted(declared))}')
             continue
-        kind = type(defaults[key])
         try:
-            values[key] = convert(value, kind)
-        except (TypeError, ValueError, OverflowError):
-            problems.append(f"hyperparameters.{key}: {value!r} is not of type {kind.__name__}")
+            values[key] = declared[key].read(value)
+        except ValueError as error:
+            problems.append(f"hyperparameters.{key}: {clip(repr(value), 80)} {error}")
     if problems:
         raise SpecError("\n".join(problems))
     return values
@@ -138,30 +154,16 @@ def hyperparameters(name: str, overrides: Mapping[str, str | Hyperparameter]) ->
 def all_hyperparameters(among: Collection[str] | None = None) -> set[str]:
     """The names of the hyperparameters of all installed workloads, or of those of them that are in ``among``."""
     installed = [name for name in available() if among is None or name in among]
-    return {key for name in installed for key in configuration(name)["train_args"]}
+    return {key for name in installed for key in declaration(name).hyperparameters}
 
 
-def convert(value: str | Hyperparameter, kind: type) -> Hyperparameter:
-    """Convert a value to the type of a hyperparameter.
+def _read(name: str, file: str) -> object:
+    _check_name(name)
+    path = importlib.resources.files(PACKAGE).joinpath(name, *file.split("/"))
+    return yaml_files.read(path, "a workload has this file")
 
-    Args:
-        value: A value from run.json, or a text from the command line.
-        kind: ``bool``, ``int``, ``float`` or ``str``.
 
-    Raises:
-        TypeError, ValueError, OverflowError: If the value is not of the type, or not finite.
-    """
-    if kind is bool:
-        if str(value).lower() not in ("true", "false"):
-            raise ValueError(value)
-        return str(value).lower() == "true"
-    if isinstance(value, bool) and kind is not str:
-        raise ValueError(value)
-    if kind is int and isinstance(value, float):
-        if value != int(value):
-            raise ValueError(value)
-        return int(value)
-    converted = kind(value)
-    if kind is float and not math.isfinite(converted):  # JSON has no NaN and no infinity
-        raise ValueError(value)
-    return cast(Hyperparameter, converted)
+def _check_name(name: str) -> None:
+    names = available()
+    if name not in names:
+        raise SpecError(f"workload: {name!r} is not one of {', '.join(names)}")

@@ -1,15 +1,12 @@
 """The silo's side: local training, and the sums that leave the silo."""
 
-import math
 from argparse import Namespace
-from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fedsilo.errors import SpecError
 from fedsilo.workload import metrics
 from fedsilo.workload.base import Sums, Trainer
 
@@ -18,49 +15,8 @@ from .data import Patients
 OPTIMIZERS = {"adam": torch.optim.Adam, "sgd": torch.optim.SGD}
 
 
-@dataclass(frozen=True)
-class Hyperparameters:
-    """Section ``train_args`` of ``config/fedml_config.yaml``, which describes each field."""
-
-    epochs: int
-    batch_size: int
-    client_optimizer: str
-    lr: float
-    weight_decay: float
-    mu: float
-
-    @classmethod
-    def of(cls, args: Namespace) -> "Hyperparameters":
-        """The hyperparameters in ``args``.
-
-        Raises:
-            SpecError: With a line for each value that is out of range.
-        """
-        found = cls(**{field.name: getattr(args, field.name) for field in fields(cls)})
-        ranges = {
-            "epochs": (found.epochs >= 1, "at least 1"),
-            "batch_size": (found.batch_size >= 1, "at least 1"),
-            "client_optimizer": (found.client_optimizer in OPTIMIZERS, " or ".join(OPTIMIZERS)),
-            "lr": (0 < found.lr < math.inf, "above 0"),
-            "weight_decay": (0 <= found.weight_decay < math.inf, "0 or above"),
-            "mu": (0 <= found.mu < math.inf, "0 or above"),
-        }
-        problems = [
-            f"hyperparameters.{name}: {getattr(found, name)!r} is not {allowed}"
-            for name, (valid, allowed) in ranges.items()
-            if not valid
-        ]
-        if problems:
-            raise SpecError("\n".join(problems))
-        return found
-
-
 class HeartDiseaseTrainer(Trainer):
     """Trains ``LogisticRegression`` on ``Patients``."""
-
-    def __init__(self, model: nn.Module, args: Namespace) -> None:
-        super().__init__(model, args)
-        self.hyperparameters = Hyperparameters.of(args)
 
     def statistics(self, train_data: Patients) -> Sums:
         """What the aggregator computes the standardisation from.
@@ -87,27 +43,26 @@ class HeartDiseaseTrainer(Trainer):
         Args:
             train_data: The silo's training set.
             device: Where to train.
-            args: ``random_seed``, ``rank`` and ``round_idx`` together decide the order of the samples.
+            args: The hyperparameters of ``workload.yaml``. ``random_seed``, ``rank`` and ``round_idx`` together
+                decide the order of the samples.
         """
-        settings, model = self.hyperparameters, self.model.to(device)
+        model = self.model.to(device)
         global_parameters = [parameter.detach().clone() for parameter in model.parameters()]
-        optimizer = OPTIMIZERS[settings.client_optimizer](
-            model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay
-        )
+        optimizer = OPTIMIZERS[args.client_optimizer](model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
         loss_function = nn.BCEWithLogitsLoss()
-        loader = DataLoader(TensorDataset(*train_data), settings.batch_size, shuffle=True, generator=_generator(args))
-        for epoch in range(settings.epochs):
+        loader = DataLoader(TensorDataset(*train_data), args.batch_size, shuffle=True, generator=_generator(args))
+        for epoch in range(args.epochs):
             model.train()
             loss_sum = 0.0
             for features, labels in loader:
                 loss = loss_function(model(features.to(device)), labels.to(device))
                 loss_sum += loss.item() * len(labels)
-                if settings.mu:  # FedProx
-                    loss = loss + settings.mu / 2 * _squared_distance(model, global_parameters)
+                if args.mu:  # FedProx
+                    loss = loss + args.mu / 2 * _squared_distance(model, global_parameters)
                 loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-            step = args.round_idx * settings.epochs + epoch
+            step = args.round_idx * args.epochs + epoch
             args.tracker.log_metric("Training:Loss", loss_sum / len(train_data.labels), step)
             args.tracker.log_metric("Validation:AUC", self._auc(self.local_test_dataset, device), step)
 

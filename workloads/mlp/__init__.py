@@ -10,20 +10,18 @@ from torch import nn
 from fedsilo.workload.registry import SiloData
 
 from . import data
-from .learning import MlpAggregator, MlpTrainer, check
+from .learning import MlpAggregator, MlpTrainer
 from .model import Mlp
 
 __all__ = ["aggregator", "load_aggregator", "load_silo", "model", "trainer"]
 
 
 def load_silo(args: Namespace) -> SiloData:
-    check(args)
     train, test = data.make(args.random_seed, args.rank, args.samples)
     return SiloData(train=train, test=test, num_train=args.samples)
 
 
 def load_aggregator(args: Namespace) -> data.Samples | None:
-    check(args)
     if not args.holdout:
         return None
     _, test = data.make(args.random_seed, rank=0, samples=args.holdout)
@@ -31,7 +29,6 @@ def load_aggregator(args: Namespace) -> data.Samples | None:
 
 
 def model(args: Namespace) -> Mlp:
-    check(args)
     return Mlp(args.parameters)
 
 

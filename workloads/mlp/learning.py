@@ -1,45 +1,18 @@
 """Both sides of the workload: mini-batch SGD at the silos, and the metrics from their sums."""
 
-import math
 from argparse import Namespace
 
 import numpy as np
 import torch
 from torch import nn
 
-from fedsilo.errors import SpecError
 from fedsilo.workload import metrics
 from fedsilo.workload.base import Aggregator, Sums, Trainer
 
 from .data import INPUTS, Samples
-from .model import SMALLEST
 
-RANGES = {
-    "parameters": (SMALLEST, 200_000_000),
-    "samples": (1, 1_000_000),
-    "epochs": (1, 10_000),
-    "batch_size": (1, 4096),
-    "holdout": (0, 1_000_000),
-}
-"""The smallest and the largest value of each hyperparameter. The largest model takes 0.8 GB a copy, and an aggregator
-holds three; the activations of the largest batch in the largest model take as much again."""
-
-
-def check(args: Namespace) -> None:
-    """Check the ranges of the hyperparameters.
-
-    Raises:
-        SpecError: With a line for each value that is out of range.
-    """
-    problems = [
-        f"hyperparameters.{name}: {getattr(args, name)!r} is not from {least} to {most}"
-        for name, (least, most) in RANGES.items()
-        if not least <= getattr(args, name) <= most
-    ]
-    if not 0 < args.lr < math.inf:
-        problems.append(f"hyperparameters.lr: {args.lr!r} is not above 0")
-    if problems:
-        raise SpecError("\n".join(problems))
+BATCH = 4096
+"""Samples that an evaluation takes at once, as many as the largest batch of training."""
 
 
 class MlpTrainer(Trainer):
@@ -54,7 +27,8 @@ class MlpTrainer(Trainer):
         Args:
             train_data: The silo's training set.
             device: Where to train.
-            args: ``random_seed``, ``rank`` and ``round_idx`` together decide the order of the samples.
+            args: The hyperparameters of ``workload.yaml``. ``random_seed``, ``rank`` and ``round_idx`` together
+                decide the order of the samples.
         """
         model = self.model.to(device)
         inputs, labels = train_data.inputs.to(device), train_data.labels.to(device)
@@ -98,5 +72,5 @@ def sums(model: nn.Module, samples: Samples, device: torch.device) -> Sums:
 
 @torch.no_grad()
 def logits(model: nn.Module, inputs: torch.Tensor, device: torch.device) -> torch.Tensor:
-    """Map inputs, float32 [n, INPUTS], to logits, float32 [n] on the CPU, in batches of the largest size."""
-    return torch.cat([model(batch.to(device)).cpu() for batch in inputs.split(RANGES["batch_size"][1])])
+    """Map inputs, float32 [n, INPUTS], to logits, float32 [n] on the CPU, in batches."""
+    return torch.cat([model(batch.to(device)).cpu() for batch in inputs.split(BATCH)])

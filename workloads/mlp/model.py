@@ -7,9 +7,6 @@ from torch import nn
 
 from .data import INPUTS
 
-SMALLEST = INPUTS + 5
-"""Parameters of the perceptron whose layers are one unit wide."""
-
 
 class Mlp(nn.Module):
     """Two hidden layers of equal width, as wide as ``parameters`` parameters allow.
