@@ -33,6 +33,10 @@ class StoreError(FedsiloError):
     """The folder of a silo's own store can't be used. The message says which folder, and why."""
 
 
+class UnreadableError(FedsiloError):
+    """An object is in a foreign storage class, under a foreign key, or too large. Only its writer can do that."""
+
+
 class MailError(FedsiloError):
     """A mail is malformed, too large or changed. Only its sender can have caused that."""
 

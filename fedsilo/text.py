@@ -8,6 +8,12 @@ NONE = "-"
 TEXT_LIMIT = 1000
 """How many characters of a reason are shown."""
 
+REASON_LIMIT = 200
+"""How many characters of another party's reason are part of a message."""
+
+QUOTE_LIMIT = 60
+"""How many characters of a name or a value that another party chose are part of a message."""
+
 LONGEST = 2000
 """How many characters ``clip`` keeps by default."""
 

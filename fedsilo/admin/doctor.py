@@ -147,6 +147,8 @@ def _agents(hub: HubClient) -> Iterator[Check]:
 
 def _agent(agent: AgentStatus, federation: str) -> Check:
     name, heard = f"agent {agent.party}", f"last heartbeat {ago(agent.silent_seconds)}"
+    if agent.unreadable:
+        return Check(name, Verdict.FAIL, agent.unreadable, "ask the party's owner what writes it")
     if agent.silent:
         stack = names.stack(federation, agent.party, "workload")
         return Check(name, Verdict.FAIL, heard, f"look at its pod; stack {stack}")

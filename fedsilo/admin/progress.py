@@ -72,7 +72,12 @@ class RunProgress:
     @property
     def round(self) -> int:
         """The newest round."""
-        return self.aggregator.round or 0
+        return min(self.aggregator.round or 0, self.run.rounds)
+
+    @property
+    def answered(self) -> list[str]:
+        """The silos of the run that have answered the open round."""
+        return [silo for silo in self.run.silos if silo in self.aggregator.answered]
 
     @property
     def round_is_open(self) -> bool:
@@ -116,7 +121,7 @@ class RunProgress:
     def note(self, party: str) -> str:
         """What an operator should know of the party: its reason, a refusal, or that it is late or silent."""
         status = self.statuses[party]
-        notes = [status.reason]
+        notes = [status.unreadable, status.reason]
         if party in self.aggregator.refused and not status.reason:
             notes.append(f"refused by the aggregator: {self.aggregator.refused[party]}")
         if self.answer(party) == Answer.LATE and not status.over:
@@ -132,10 +137,12 @@ class RunProgress:
         scores = [f"{name.removeprefix('Test:')} {score(value)}" for name, value in self.aggregator.metrics.items()]
         parts = [self.state, f"round {self.round}/{self.run.rounds}", *scores[:SCORES_SHOWN]]
         if self.round_is_open:
-            parts.append(f"{len(self.aggregator.answered)} of {len(self.run.silos)} answered")
+            parts.append(f"{len(self.answered)} of {len(self.run.silos)} answered")
             parts += [f"waiting for {members(awaited)}"] if (awaited := self.awaited()) else []
         elif self.state in _WAITING_FOR:
             parts.append(_WAITING_FOR[self.state])
+        if self.aggregator.unreadable:
+            parts.append(self.aggregator.unreadable)
         if self._has_fallen_silent(AGGREGATOR):
             parts.append(f"no heartbeat from the aggregator for {duration(self.aggregator.silent_seconds or 0)}")
         if self.below_quorum and not self.over:
@@ -182,6 +189,7 @@ class ProgressLines:
 
 def _trouble(progress: RunProgress, silo: str) -> tuple[PartyState, bool] | None:
     """The silo's state and whether the run goes on without it; None while all is well."""
-    state = progress.statuses[silo].state
+    status = progress.statuses[silo]
     left_behind = progress.answer(silo) in (Answer.LATE, Answer.REFUSED)
-    return (state, left_behind) if left_behind or state in FAILED_STATES else None
+    in_trouble = left_behind or status.unreadable or status.state in FAILED_STATES
+    return (status.state, left_behind) if in_trouble else None

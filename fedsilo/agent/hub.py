@@ -9,11 +9,12 @@ from fedsilo import aws, names
 from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
-from fedsilo.errors import SpecError
+from fedsilo.errors import SpecError, UnreadableError
 from fedsilo.keys import MailAddress, RunKeys, agent_key
 from fedsilo.ledger import objects, run_file
 from fedsilo.ledger.lenient import json_object
 from fedsilo.ledger.objects import MailBucket, StoredObject
+from fedsilo.ledger.reader import STATUS_BYTES
 from fedsilo.ledger.schema import AgentStatus, Status
 from fedsilo.messaging.queues import QueueUrls
 
@@ -127,7 +128,11 @@ class AgentHub:
     # --- objects
 
     def _get(self, key: str) -> StoredObject | None:
-        stored = self._bucket.get(key)
+        try:
+            stored = self._bucket.get(key, STATUS_BYTES)
+        except UnreadableError as error:
+            log.warning("%s; it counts as missing", error)
+            return None
         if stored and not json_object(stored.body):
             log.warning("%s is not a JSON object, and counts as missing", key)
             return None

@@ -202,10 +202,7 @@ def abort(
     hub = options.open_hub(federation)
     run, run_json = options.find_run(hub, run_id)
     out = terminal.console()
-    before = RunProgress(run, hub.reader.statuses(run))
-    if all(status.over for status in before.statuses.values()):
-        out.print(f"{run.id} has ended already: {before.state}; there is nothing to abort")
-        return
+    # Nothing that a party wrote is read before: no party can keep the operator from ending a run.
     hub.request(RequestAction.ABORT, run.id, run_json, hub.control_queues(run.parties))
     out.print(f"{run.id}: asked to abort: {', '.join(run.parties)}", soft_wrap=True)
     if wait:
@@ -217,7 +214,8 @@ def _wait_until_ended(hub: HubClient, run: Run, out: Console) -> None:
     deadline = runtime.monotonic() + ABORT_SECONDS
     ended: set[str] = set()
     while True:
-        for party, status in hub.reader.statuses(run).items():
+        statuses = hub.reader.statuses(run)
+        for party, status in statuses.items():
             if status.over and party not in ended:
                 ended.add(party)
                 out.print(f"{party}: {status.state}")
@@ -225,6 +223,9 @@ def _wait_until_ended(hub: HubClient, run: Run, out: Console) -> None:
         if not remaining:
             return
         if runtime.monotonic() > deadline:
+            unreadable = [f"{party}: {statuses[party].unreadable}" for party in remaining if statuses[party].unreadable]
+            for line in unreadable:
+                out.print(line, style="yellow", soft_wrap=True)
             raise HubError(
                 f"{', '.join(remaining)} did not end within {ABORT_SECONDS:g} s; the request waits in the queue of "
                 "each agent: `fedsilo silo list` shows which agents are away"

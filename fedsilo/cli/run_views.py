@@ -30,7 +30,7 @@ def entry_to_json(entry: RunIndexEntry, status: Status) -> dict[str, Any]:
         "workload": entry.workload,
         "silos": entry.silos,
         "state": status.state,
-        "reason": status.reason,
+        "reason": status.reason or status.unreadable,
         "round": status.round,
         "rounds": entry.rounds,
         "metrics": dict(status.metrics),
@@ -45,9 +45,9 @@ def entry_row(entry: RunIndexEntry, status: Status) -> tuple[object, ...]:
         entry.workload,
         entry.silos,
         status.state,
-        f"{status.round or 0}/{entry.rounds}",
+        f"{min(status.round or 0, entry.rounds)}/{entry.rounds}",
         score(status.metrics.get("Test:AUC")),
-        plain(status.reason, REASON_LENGTH),
+        plain(status.reason or status.unreadable, REASON_LENGTH),
     )
 
 
@@ -58,12 +58,12 @@ def progress_to_json(progress: RunProgress) -> dict[str, Any]:
         "run": run.model_dump(mode="json"),
         "state": progress.state,
         "over": progress.over,
-        "reason": aggregator.reason,
-        "round": aggregator.round,
+        "reason": aggregator.reason or aggregator.unreadable,
+        "round": aggregator.round and progress.round,
         "rounds": run.rounds,
-        "answered": [silo for silo in run.silos if silo in aggregator.answered],
+        "answered": progress.answered,
         "waiting_for": progress.awaited(),
-        "refused": dict(aggregator.refused),
+        "refused": {silo: aggregator.refused[silo] for silo in run.silos if silo in aggregator.refused},
         "metrics": dict(aggregator.metrics),
         "parties": {
             party: status.to_json() | {"note": progress.note(party)} for party, status in progress.statuses.items()

@@ -4,6 +4,7 @@ from fedsilo import terminal
 from fedsilo.cli import group, options
 from fedsilo.cli.options import AsJson, SpecFile
 from fedsilo.ledger.schema import AgentStatus
+from fedsilo.states import AgentState
 from fedsilo.text import ago
 
 app = group.new_app("Show the parties and their agents.")
@@ -18,13 +19,17 @@ def list_silos(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE
         terminal.print_json([agent.to_json() for agent in agents])
         return
     heads = ("party", "agent", "run", "queued", "version", "launcher", "heartbeat", "at")
-    terminal.console().print(terminal.table(heads, [_row(agent) for agent in agents], right=("queued",)))
+    out = terminal.console()
+    out.print(terminal.table(heads, [_row(agent) for agent in agents], right=("queued",)))
+    for agent in agents:
+        if agent.unreadable:
+            out.print(f"{agent.party}: {agent.unreadable}", style="yellow", soft_wrap=True)
 
 
 def _row(agent: AgentStatus) -> tuple[object, ...]:
     return (
         agent.party,
-        terminal.AWAY if agent.silent else agent.state,
+        AgentState.UNKNOWN if agent.unreadable else terminal.AWAY if agent.silent else agent.state,
         agent.run,
         len(agent.queued) or "",
         agent.version,

@@ -5,7 +5,7 @@ import math
 from datetime import UTC, datetime
 from typing import Any
 
-from fedsilo.text import plain
+from fedsilo.text import REASON_LIMIT, plain
 
 MEMBERS_LIMIT = 1000
 """Entries of a list or an object that are read: no run has more silos."""
@@ -80,13 +80,18 @@ def mapping(value: object) -> list[tuple[str, Any]]:
 
 def texts(value: object) -> dict[str, str]:
     """The entries of a JSON object as texts."""
-    return {key: plain(item) for key, item in mapping(value)}
+    return {key: plain(item, REASON_LIMIT) for key, item in mapping(value)}
 
 
-def numbers(value: object) -> dict[str, float]:
-    """The entries of a JSON object that are numbers."""
+def metrics(value: object) -> dict[str, float]:
+    """The entries of a JSON object that are numbers, without those that the metric of that name can't have."""
     found = {key: number(item) for key, item in mapping(value)}
-    return {key: item for key, item in found.items() if item is not None}
+    return {key: item for key, item in found.items() if item is not None and is_possible(key, item)}
+
+
+def is_possible(metric: str, value: float) -> bool:
+    """Whether the metric can have the value: an AUC and an accuracy are from 0 to 1."""
+    return not metric.endswith((":AUC", ":Accuracy")) or 0 <= value <= 1
 
 
 def scalars(value: object) -> dict[str, int | float | str]:

@@ -6,6 +6,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html, "Permissions
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -15,11 +16,22 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fedsilo import aws, names
+from fedsilo.errors import UnreadableError
 from fedsilo.files import replacing
 
 JSON = "application/json"
 
 CHUNK_BYTES = 2**20
+
+READ_BYTES = 64 * 2**20
+"""How much of an object is read where the reader names no limit: more than a party writes of any run."""
+
+MODEL_BYTES = 2**36
+"""The largest object that is downloaded to a file."""
+
+_WRITERS_DOING = ("InvalidObjectState", "InvalidRequest", "KMS.")
+"""How S3's codes begin that only the writer of an object can have caused: an archive's storage class, a key that the
+reader would have to send, and a key of KMS that can't be used."""
 
 _EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
 """S3's answers to a conditional write of a key that exists."""
@@ -39,7 +51,7 @@ class MailBucket:
     """Reads and writes objects of a federation's mail bucket.
 
     Every method raises ``AccessError`` where AWS denies the call, and ``HubError`` where the bucket is missing or AWS
-    does not answer.
+    does not answer. A method that reads also raises ``UnreadableError``.
     """
 
     def __init__(self, access: aws.HubAccess, attempts: int = aws.ATTEMPTS) -> None:
@@ -54,12 +66,12 @@ class MailBucket:
         self.s3 = aws.s3(access.region, attempts)
         self._access = access
 
-    def get(self, key: str, limit: int | None = None) -> StoredObject | None:
+    def get(self, key: str, limit: int = READ_BYTES) -> StoredObject | None:
         """Read an object from its beginning.
 
         Args:
             key: The object's key.
-            limit: The most bytes to read; None for all.
+            limit: The most bytes to read.
 
         Returns:
             The object, or None if it does not exist.
@@ -82,11 +94,17 @@ class MailBucket:
 
         Returns:
             The object's size in bytes, or None if it does not exist.
+
+        Raises:
+            UnreadableError: The object is larger than ``MODEL_BYTES``, or can't be read as it is stored.
         """
         with self._access.translate_errors(f"read {self.name}/{key}"):
             answer = self._answer(key)
             if answer is None:
                 return None
+            if answer["ContentLength"] > MODEL_BYTES:
+                size = answer["ContentLength"]
+                raise UnreadableError(f"{self.name}/{key} is {size:,} bytes; at most {MODEL_BYTES:,} are downloaded")
             with replacing(to) as part, part.open("wb") as file:
                 for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
                     file.write(chunk)
@@ -131,6 +149,11 @@ class MailBucket:
             code = error.response["Error"]["Code"]
             if code == "NoSuchKey" or (code in aws.DENIED and not self._is_listed(key)):
                 return None
+            if code.startswith(_WRITERS_DOING):
+                raise UnreadableError(
+                    f"{self.name}/{key} can't be read as its writer stored it ({code}): in a foreign storage class or "
+                    "under a foreign key"
+                ) from error
             raise
 
     def _is_listed(self, key: str) -> bool:
@@ -138,9 +161,10 @@ class MailBucket:
         return any(found["Key"] == key for found in answer.get("Contents", []))
 
 
-def _stored(answer: Any, limit: int | None) -> StoredObject | None:
+def _stored(answer: Any, limit: int) -> StoredObject | None:
     if answer is None:
         return None
     now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     modified = answer["LastModified"]
-    return StoredObject(answer["Body"].read(limit), modified, max(0.0, (now - modified).total_seconds()))
+    with closing(answer["Body"]) as stream:
+        return StoredObject(stream.read(limit), modified, max(0.0, (now - modified).total_seconds()))

@@ -1,22 +1,25 @@
 """Reads the runs of a federation from the mail bucket, for operators and for the aggregator.
 
-Nothing that parties wrote is trusted: objects are read up to a limit, and what can't be read is left out.
+Nothing that parties wrote is trusted: objects are read up to a limit, and what can't be read is left out. An object
+that can't be read is a problem of the party that wrote it, and does not keep a reader from the others.
 """
 
 import io
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
 from fedsilo import aws, names, runtime
 from fedsilo.config.run import RUN_JSON_BYTES, Run
-from fedsilo.errors import NotFoundError, SpecError
+from fedsilo.errors import AccessError, HubError, NotFoundError, SpecError, UnreadableError
 from fedsilo.keys import INDEX, RunKeys, agent_key
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.record import Record
 from fedsilo.ledger.schema import AgentStatus, LedgerLine, Status
+from fedsilo.states import LineKind, PartyState
+from fedsilo.text import REASON_LIMIT, plain
 
 STATUS_BYTES = 2**20
 """How much of a status or a heartbeat is read."""
@@ -38,12 +41,15 @@ LOG_BYTES = 4 * 2**20
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+_S = TypeVar("_S")
 
 
 class Reader:
     """Reads the runs of a federation.
 
-    Every method raises ``AccessError`` where AWS denies a read, and ``HubError`` where AWS does not answer.
+    Every method raises ``AccessError`` where AWS denies a read, and ``HubError`` where AWS does not answer. A method
+    that reads from several parties raises them only if it can read from none of them; otherwise its result says what it
+    could not read.
     """
 
     def __init__(self, bucket: MailBucket) -> None:
@@ -84,32 +90,36 @@ class Reader:
     def statuses(self, run: Run, parties: Collection[str] | None = None) -> dict[str, Status]:
         """The status of each party, or of some; the default one for a party that has written none."""
         parties = run.parties if parties is None else parties
-        return dict(zip(parties, _parallel(lambda party: self.status(run, party), parties), strict=True))
+        found = self._statuses([run.keys.status(party) for party in parties])
+        return {party: status or Status() for party, status in zip(parties, found, strict=True)}
 
     def status(self, run: Run, party: str) -> Status:
         """The status of one party; the default one if it has written none."""
-        return self._status(run.keys.status(party)) or Status()
+        [found] = self._statuses([run.keys.status(party)])
+        return found or Status()
 
     def aggregator_statuses(self, entries: Iterable[RunIndexEntry]) -> list[Status]:
         """The status of each run's aggregator."""
-        keys = (RunKeys(entry.run).status(names.AGGREGATOR) for entry in entries)
-        return [found or Status() for found in _parallel(self._status, keys)]
+        found = self._statuses([RunKeys(entry.run).status(names.AGGREGATOR) for entry in entries])
+        return [status or Status() for status in found]
 
     def record(self, run: Run) -> Record:
         """Everything that the ledger holds of the run."""
 
-        def one(party: str) -> tuple[Status | None, list[LedgerLine] | None, int]:
+        def lines_of(party: str) -> tuple[list[LedgerLine], int] | None:
             limit = METRICS_BYTES if party == names.AGGREGATOR else SILO_METRICS_BYTES
             found = self.bucket.get(run.keys.metrics(party), limit)
-            status = self._status(run.keys.status(party))
-            return (status, None, 0) if found is None else (status, *_lines(party, found.body, limit // SHORTEST_LINE))
+            return None if found is None else _lines(run, party, found.body, limit // SHORTEST_LINE)
 
-        found = dict(zip(run.parties, _parallel(one, run.parties), strict=True))
+        statuses = self._statuses([run.keys.status(party) for party in run.parties])
+        found = dict(zip(run.parties, _each(lines_of, run.parties, lambda problem: problem), strict=True))
+        read = {party: lines for party, lines in found.items() if isinstance(lines, tuple)}
         return Record(
             run,
-            {party: status for party, (status, _, _) in found.items() if status is not None},
-            {party: lines for party, (_, lines, _) in found.items() if lines is not None},
-            sum(left_out for _, _, left_out in found.values()),
+            {party: status for party, status in zip(run.parties, statuses, strict=True) if status is not None},
+            {party: lines for party, (lines, _) in read.items()},
+            sum(left_out for _, left_out in read.values()),
+            {party: problem for party, problem in found.items() if isinstance(problem, str)},
         )
 
     def log(self, run: Run, party: str) -> bytes | None:
@@ -126,23 +136,53 @@ class Reader:
                 return AgentStatus(party=party)
             return AgentStatus.of(party, found.body, found.modified, found.age_seconds)
 
-        return _parallel(one, parties)
+        parties = list(parties)
+        found = _each(one, parties, lambda problem: problem)
+        return [
+            AgentStatus(party=party, unreadable=agent) if isinstance(agent, str) else agent
+            for party, agent in zip(parties, found, strict=True)
+        ]
 
     def download_model(self, run: Run, party: str, to: Path) -> int | None:
         """Write the party's model to a file. Returns its size in bytes, or None if the party has published none."""
         return self.bucket.download(run.keys.model(party), to)
 
-    def _status(self, key: str) -> Status | None:
-        found = self.bucket.get(key, STATUS_BYTES)
-        return None if found is None else Status.of(found.body, found.age_seconds)
+    def _statuses(self, keys: Sequence[str]) -> list[Status | None]:
+        def one(key: str) -> Status | None:
+            found = self.bucket.get(key, STATUS_BYTES)
+            return None if found is None else Status.of(found.body, found.age_seconds)
+
+        return _each(one, keys, lambda problem: Status(state=PartyState.UNKNOWN, unreadable=problem))
 
 
-def _parallel(read: Callable[[_T], _R], keys: Iterable[_T]) -> list[_R]:
+def _each(read: Callable[[_T], _R], keys: Sequence[_T], unreadable: Callable[[str], _S]) -> list[_R | _S]:
+    """Read several parties' objects at the same time.
+
+    Args:
+        read: Reads one object.
+        keys: What ``read`` is called with.
+        unreadable: Makes the result of an object that can't be read, of the reason.
+
+    Raises:
+        AccessError, HubError: No object can be read, and not because of how it is stored.
+    """
+
+    def one(key: _T) -> _R | AccessError | HubError | UnreadableError:
+        try:
+            return read(key)
+        except (AccessError, HubError, UnreadableError) as error:
+            return error
+
     with runtime.pool("aws", aws.POOL_CONNECTIONS) as pool:
-        return list(pool.map(read, keys))
+        found = list(pool.map(one, keys))
+    errors = [each for each in found if isinstance(each, AccessError | HubError)]
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    failed = (AccessError, HubError, UnreadableError)
+    return [unreadable(plain(str(each), REASON_LIMIT)) if isinstance(each, failed) else each for each in found]
 
 
-def _lines(party: str, body: bytes, most: int) -> tuple[list[LedgerLine], int]:
+def _lines(run: Run, party: str, body: bytes, most: int) -> tuple[list[LedgerLine], int]:
     """Read a party's ``metrics.jsonl``.
 
     Returns:
@@ -150,5 +190,13 @@ def _lines(party: str, body: bytes, most: int) -> tuple[list[LedgerLine], int]:
     """
     stream = io.BytesIO(body)
     read = [LedgerLine.of(party, line) if len(line) <= LONGEST_LINE else None for line in islice(stream, most)]
-    lines = [line for line in read if line is not None]
+    lines = [line for line in read if line is not None and _can_be_of(run, line)]
     return lines, len(read) - len(lines) + bool(stream.read(1))
+
+
+def _can_be_of(run: Run, line: LedgerLine) -> bool:
+    """Whether the line names a silo and a round that the run has. The metrics of a silo count in epochs."""
+    own_metric = line.kind is LineKind.METRIC and line.party != names.AGGREGATOR
+    if line.silo is not None and (own_metric or line.silo not in run.silos):
+        return False
+    return own_metric or line.round is None or line.round <= run.rounds

@@ -1,7 +1,7 @@
 """What a reader knows of a run: its ``run.json``, and what its parties wrote into the ledger."""
 
 import statistics
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from fedsilo import names
@@ -21,6 +21,8 @@ class Record:
     """The lines of each party's ``metrics.jsonl``, by its name, in the order in which they were written."""
     left_out: int = 0
     """How many lines could not be read."""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Why the ``metrics.jsonl`` of a party can't be read, by the party's name."""
 
     def opened(self) -> list[float]:
         """When each round was opened: Unix times in seconds, round 0 first."""

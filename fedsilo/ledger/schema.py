@@ -4,7 +4,9 @@ Each schema names its fields once, for those who write them and for those who re
 
 * Writing is strict: an unknown field, or a value of the wrong type, raises. That is a defect of fedsilo.
 * Reading is lenient, because a party may write anything below its own prefix: a field that can't be used counts as
-  missing, and nothing raises. No text that was read holds a character that a terminal acts on.
+  missing, and nothing raises.
+* Every text, written or read, is one line of limited length without a character that a terminal acts on: what a party
+  writes may quote another party.
 """
 
 import json
@@ -45,8 +47,17 @@ def _read(read: Callable[[Any], Any]) -> WrapValidator:
     return WrapValidator(validate)
 
 
+def _clean(clean: Callable[[Any], Any]) -> WrapValidator:
+    """As ``_read``; while writing, too, the value is ``clean`` of what was given."""
+
+    def validate(value: Any, strict: Callable[[Any], Any], info: ValidationInfo) -> Any:
+        return clean(value if info.context is _READING else strict(value))
+
+    return WrapValidator(validate)
+
+
 def _text(limit: int = TEXT_LIMIT) -> WrapValidator:
-    return _read(lambda value: plain(value, limit))
+    return _clean(lambda value: plain(value, limit))
 
 
 _PARTY_STATES = {state.value: state for state in PartyState if state is not PartyState.REQUESTED}
@@ -84,11 +95,13 @@ class _Document(BaseModel):
 
     silent_seconds: Annotated[float | None, Field(exclude=True)] = None
     """Seconds since the object was written, by the clock of S3; None if there is no object. It is not in the object."""
+    unreadable: Annotated[str, _text(), Field(exclude=True)] = ""
+    """Why the reader could not read the object; empty if it could, or if there is none. It is not in the object."""
 
     @classmethod
     def _of(cls, body: bytes, **known: Any) -> Self:
         """Read ``body`` leniently; ``known`` are fields that the reader does not take from it."""
-        wanted = cls.model_fields.keys() - known.keys()
+        wanted = cls.model_fields.keys() - known.keys() - {"unreadable"}
         raw = {"state": None} | {name: value for name, value in json_object(body).items() if name in wanted}
         return cls.model_validate(raw, context=_READING).model_copy(update=known)
 
@@ -130,9 +143,9 @@ class Status(_Document):
     """From the aggregator: the silos that have answered the open round."""
     present: _Names = ()
     """From the aggregator: the silos that the run waits for."""
-    refused: Annotated[Mapping[str, str], _read(lenient.texts)] = {}
+    refused: Annotated[Mapping[str, str], _clean(lenient.texts)] = {}
     """From the aggregator: why it refused a silo, by the silo's name."""
-    metrics: Annotated[Mapping[str, float], _read(lenient.numbers), PlainSerializer(_finite)] = {}
+    metrics: Annotated[Mapping[str, float], _read(lenient.metrics), PlainSerializer(_finite)] = {}
     """From the aggregator: the newest metrics of the global model."""
 
     sha256: Annotated[str, _text()] = ""
@@ -166,7 +179,7 @@ class Status(_Document):
         """The status as commands print it with ``--json``."""
         return {
             "state": self.state,
-            "reason": self.reason,
+            "reason": self.reason or self.unreadable,
             "round": self.round,
             "samples": self.samples,
             "version": self.version,
@@ -225,6 +238,7 @@ class AgentStatus(_Document):
             "seen": utc(self.seen),
             "silent_seconds": self.silent_seconds,
             "silent": self.silent,
+            "unreadable": self.unreadable or None,
         }
 
 
@@ -262,7 +276,7 @@ class LedgerLine:
         value = number(raw.get("value")) if kind is LineKind.METRIC else 0.0
         if kind is None or time is None or start is None or value is None:
             return None
-        if not 0 <= start <= time <= MAX_TIME or (name.endswith((":AUC", ":Accuracy")) and not 0 <= value <= 1):
+        if not 0 <= start <= time <= MAX_TIME or not lenient.is_possible(name, value):
             return None
         silo = None if raw.get("silo") is None else plain(raw["silo"], NAME_LIMIT)
         text = plain(raw.get("text"), LINE_TEXT_LIMIT)
@@ -270,11 +284,11 @@ class LedgerLine:
 
     def dumps(self) -> str:
         """The line as it is stored, without its end. Raises ``ValueError`` for a value that is not finite."""
-        line: dict[str, Any] = {"time": round(self.time, 4), "kind": self.kind, "name": self.name}
+        line: dict[str, Any] = {"time": round(self.time, 4), "kind": self.kind, "name": plain(self.name, KEY_LIMIT)}
         if self.kind is LineKind.METRIC:
             line |= {"value": self.value, "step": self.round} | ({"silo": self.silo} if self.silo else {})
         elif self.kind is LineKind.SPAN:
             line |= {"start": round(self.start, 4), "end": round(self.time, 4), "round": self.round}
         else:
-            line |= {"round": self.round, "text": self.text}
+            line |= {"round": self.round, "text": plain(self.text, LINE_TEXT_LIMIT)}
         return json.dumps(line, allow_nan=False)

@@ -19,6 +19,7 @@ from fedsilo.errors import MailError
 from fedsilo.messaging.messages import MODEL
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import EVERYONE
+from fedsilo.text import QUOTE_LIMIT, REASON_LIMIT, plain
 
 Tensors = Mapping[str, torch.Tensor]
 
@@ -75,10 +76,12 @@ def read(path: Path, notice: Notice) -> Mail:
                 # A view keeps the whole file in memory. Only the model is large enough to be worth it.
                 groups.setdefault(group, OrderedDict())[name] = tensor if group == MODEL else tensor.clone()
     except SafetensorError as error:
-        raise MailError(f"{notice} is not a safetensors file: {error}") from error
+        raise MailError(f"{notice} is not a safetensors file: {plain(error, REASON_LIMIT)}") from error
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
-        raise MailError(f"{notice} has no readable header: {error}") from error
+        raise MailError(f"{notice} has no readable header: {plain(error, REASON_LIMIT)}") from error
     address = notice.address
     if address.receiver == EVERYONE and round_idx != address.seq:
-        raise MailError(f"{notice} opens round {address.seq}, but its header says round {round_idx}")
+        raise MailError(
+            f"{notice} opens round {address.seq}, but its header says round {plain(round_idx, QUOTE_LIMIT)}"
+        )
     return Mail(address.sender, address.seq, kind, round_idx, fields, groups)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from fedsilo.errors import SpecError
 from fedsilo.keys import RUN_PATTERN
 from fedsilo.states import RequestAction
+from fedsilo.text import plain
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -39,7 +40,7 @@ class Request(BaseModel):
             return cls.model_validate_json(text)
         except ValidationError as error:
             problems = (f"{'.'.join(map(str, each['loc'])) or 'message'}: {each['msg']}" for each in error.errors())
-            raise SpecError(f"not a run request: {'; '.join(problems)}") from None
+            raise SpecError(plain(f"not a run request: {'; '.join(problems)}")) from None
 
     def to_json(self) -> str:
         """The message's body."""

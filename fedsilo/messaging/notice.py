@@ -13,6 +13,7 @@ from fedsilo.aws import HubAccess
 from fedsilo.config import queue_settings
 from fedsilo.keys import MailAddress
 from fedsilo.messaging.queues import QueueUrls
+from fedsilo.text import QUOTE_LIMIT, plain
 
 BATCH = 10
 """How many messages SQS returns or deletes in one call."""
@@ -119,7 +120,7 @@ class NoticeQueues:
         notices: dict[Notice, None] = {}  # ordered, without duplicates
         for message in messages:
             if (notice := Notice.parse(message["Body"])) is None:
-                log.warning("dropped a malformed notice: %.80s", message["Body"])
+                log.warning("dropped a malformed notice: %s", plain(message["Body"], QUOTE_LIMIT))
             else:
                 notices[notice] = None
         return list(notices)

@@ -13,6 +13,7 @@ from fedsilo.aws import HubAccess
 from fedsilo.errors import MailError, NoticeError
 from fedsilo.keys import MAIL_TAG, MailAddress
 from fedsilo.messaging.notice import Notice
+from fedsilo.text import plain
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, HeadObjectOutputTypeDef
@@ -104,9 +105,8 @@ class MailStore:
                     raise MailError(f"{notice} can't be read: {code}") from error
                 raise
         if (digest := _sha256(path)) != notice.digest:
-            raise MailError(
-                f"{notice} has SHA-256 {digest[:12]}…, but says {notice.digest[:12]}…: it was changed on the way"
-            )
+            said = plain(notice.digest, 12)
+            raise MailError(f"{notice} has SHA-256 {plain(digest, 12)}, but says {said}: it was changed on the way")
 
     def newest(self, prefix: str, kind: str | None = None) -> Notice | None:
         """The mail of a kind with the highest number below ``prefix``; None if no mail of the kind is there."""
@@ -145,8 +145,8 @@ class MailStore:
         size, digest = answer["ContentLength"], answer["Metadata"].get(DIGEST, "")
         if (size, digest) != (notice.size, notice.digest):
             raise NoticeError(
-                f"{notice} is {size:,} bytes with SHA-256 {digest[:12] or 'unsaid'}…, its notice says "
-                f"{notice.size:,} and {notice.digest[:12] or 'nothing'}…"
+                f"{notice} is {size:,} bytes with SHA-256 {plain(digest, 12) or 'unsaid'}, its notice says "
+                f"{notice.size:,} and {plain(notice.digest, 12) or 'nothing'}"
             )
         if size > self._limit:
             raise MailError(f"{notice} is {size:,} bytes; a mail of this run has at most {self._limit:,}")

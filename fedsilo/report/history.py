@@ -32,6 +32,7 @@ class RunHistory:
         self.run = record.run
         self.silos = record.run.silos
         self._statuses = record.statuses
+        self.unreadable = record.unreadable
         self.created = _believed(record.run.created)
         written = sorted((line for lines in record.lines.values() for line in lines), key=lambda line: line.time)
         first = 0.0 if self.created is None else self.created - MARGIN

@@ -103,8 +103,8 @@ def _problems(history: RunHistory) -> dict[str, list[str]]:
     """What went wrong, and with which parties."""
     found: dict[str, list[str]] = {}
     for party in history.run.parties:
-        problem = _problem(history, party)
-        if problem:
+        unreadable = (history.status(party).unreadable, history.unreadable.get(party))
+        for problem in filter(None, (_problem(history, party), *unreadable)):
             found.setdefault(problem, []).append(party)
         if failures := history.status(party).tracking_failures:
             problem = f"{failures} tracking calls failed; the record in SageMaker has gaps."

@@ -16,6 +16,7 @@ from fedsilo.errors import RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS
 from fedsilo.states import PartyState, Span
+from fedsilo.text import plain
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Sums, Trainer
@@ -125,7 +126,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
 
     def handle_message_finish(self, msg_params: Message) -> None:
         """The aggregator ended this silo's part, or the run."""
-        reason = str(msg_params.get(REASON))
+        reason = plain(msg_params.get(REASON))
         raise RefusedError(reason) if msg_params.get(REFUSED) else RunError(reason)
 
     def _handle_tick(self, message: Message) -> None:

@@ -22,6 +22,7 @@ from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, REFUSED, 
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.states import Span
+from fedsilo.text import plain
 
 from fedml.core.distributed.communication.base_com_manager import BaseCommunicationManager
 from fedml.core.distributed.communication.message import Message
@@ -112,7 +113,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def send_finish(self, silo: str, round_idx: int, reason: str, *, refused: bool) -> None:
         """Tell a silo that its part in the run has ended: it is refused, or the whole run has failed."""
         message = Message(FEDML_TYPES[MailKind.FINISH], self._rank, self._run.rank(silo))
-        for name, value in ((ROUND, round_idx), (REASON, reason), (REFUSED, refused)):
+        for name, value in ((ROUND, round_idx), (REASON, plain(reason)), (REFUSED, refused)):
             message.add_params(name, value)
         self.send_message(message)
 

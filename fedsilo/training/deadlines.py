@@ -9,11 +9,7 @@ from fedsilo.errors import FedsiloError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.states import FAILED_STATES, PartyState
-from fedsilo.text import plain
 from fedsilo.training.rounds import Rounds
-
-REASON_LIMIT = 200
-"""Characters of a silo's own reason that are kept."""
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +61,7 @@ class Deadlines:
             log.warning("the silos' statuses can't be read: %s", error)
             return {}
         return {
-            silo: f"{status.state}: {plain(status.reason, REASON_LIMIT)}"
+            silo: f"{status.state}: {status.reason}"
             for silo, status in statuses.items()
             if status.state in FAILED_STATES
         }

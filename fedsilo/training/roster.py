@@ -9,6 +9,7 @@ from typing import Any
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError
 from fedsilo.states import PartyState
+from fedsilo.text import REASON_LIMIT, plain
 from fedsilo.workload.base import Sums
 
 MAX_SAMPLES = 10**12
@@ -87,12 +88,12 @@ class Roster:
 
     def refuse(self, silo: Silo, reason: str) -> None:
         """End a silo's part for good. An update that is in the open round's sum stays there."""
-        silo.refused = reason
+        silo.refused = plain(reason, REASON_LIMIT)
         silo.active, silo.statistics, silo.evaluation = False, None, None
 
     def lose(self, silo: Silo, reason: str) -> None:
         """Count a silo as lost until it is heard from again."""
-        silo.lost = reason
+        silo.lost = plain(reason, REASON_LIMIT)
         silo.active, silo.statistics = False, None
 
     # --- views

@@ -15,6 +15,7 @@ from fedsilo.messaging.codec import Tensors
 from fedsilo.messaging.messages import MODEL, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
+from fedsilo.text import QUOTE_LIMIT, plain
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager
 from fedsilo.training.evaluation import apply_statistics, find_incompatible, record_evaluation
@@ -169,7 +170,8 @@ class Rounds:
             MailError: The update does not fit the model, or the number of training samples is wrong.
         """
         if self._broadcast is None or round_idx != self.round_idx or silo.answered:
-            self._ledger.event(Event.LATE, self.round_idx, f"{silo.name} answered round {round_idx}; dropped")
+            answered = plain(round_idx, QUOTE_LIMIT)
+            self._ledger.event(Event.LATE, self.round_idx, f"{silo.name} answered round {answered}; dropped")
             return
         self.roster.declare(silo, samples)
         with self._ledger.span(Span.AGGREGATE, self.round_idx):

@@ -6,6 +6,7 @@ import torch
 
 from fedsilo.errors import MailError
 from fedsilo.messaging.codec import Tensors
+from fedsilo.text import QUOTE_LIMIT, members, plain
 
 
 def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:
@@ -20,8 +21,8 @@ def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:
         MailError: A name, a shape or a dtype differs, or a value is not finite.
     """
     if tensors.keys() != expected.keys():
-        different = sorted(tensors.keys() ^ expected.keys())
-        raise MailError(f"{where}: the tensors are not the model's; {', '.join(different[:5])} missing or unknown")
+        different = [plain(name, QUOTE_LIMIT) for name in sorted(tensors.keys() ^ expected.keys())]
+        raise MailError(f"{where}: the tensors are not the model's; {members(different)} missing or unknown")
     for name, tensor in tensors.items():
         if tensor.shape != expected[name].shape:
             raise MailError(f"{where}: {name} has shape {list(tensor.shape)}, the model's {list(expected[name].shape)}")

@@ -229,7 +229,7 @@ def test_abort_asks_every_party_and_waits_until_all_have_ended(operator: Operato
             operator.say(run_id, party, state="ABORTED", reason="by the operator")
 
     asked: dict[str, list[dict[str, str]]] = {}
-    with between_polls(lambda: None, play):  # the first look comes before the requests
+    with between_polls(play):  # nothing is read before the requests are sent
         result = operator.run("run", "abort")
     assert result.exit_code == 0, result.output
     body = operator.s3.get_object(Bucket=operator.bucket, Key=f"runs/{run_id}/run.json")["Body"].read()
@@ -239,9 +239,60 @@ def test_abort_asks_every_party_and_waits_until_all_have_ended(operator: Operato
         assert request["sha256"] == hashlib.sha256(body).hexdigest()
         assert f"{party}: ABORTED" in result.stdout
     again = operator.run("run", "abort")
-    assert again.exit_code == 0
-    assert "has ended already: ABORTED; there is nothing to abort" in again.stdout
-    assert operator.requests("aggregator") == []
+    assert again.exit_code == 0, "an agent ignores a request about a run that has ended"
+
+
+@pytest.mark.parametrize("hidden", SILOS[:1] + PARTIES[:1])
+def test_an_object_in_a_foreign_storage_class_is_a_problem_of_its_party_alone(
+    operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch, hidden: str
+) -> None:
+    """Its S3 answers InvalidObjectState. It ended every command that reads a run, and abort before it had asked."""
+    monkeypatch.setattr(run_commands, "ABORT_SECONDS", 0.2)
+    run_id = operator.start("--rounds", "2")
+    operator.finish(run_id)
+    for party in PARTIES:
+        operator.requests(party)
+    keys = RunKeys(run_id)
+    for key in (keys.status(hidden), keys.metrics(hidden), keys.log(hidden)):
+        operator.s3.put_object(Bucket=operator.bucket, Key=key, Body=b"{}", StorageClass="GLACIER")
+    problem = f"{keys.status(hidden)} can't be read as its writer stored it (InvalidObjectState)"
+    for command in ("show", "list", "report"):
+        shown = operator.run("run", command)
+        assert shown.exit_code == 0, shown.output
+        assert "FINISHED" in shown.stdout or hidden == names.AGGREGATOR
+    assert problem in operator.run("run", "show").stdout
+    assert problem in operator.json("run", "show")["parties"][hidden]["note"]
+    page = (operator.folder / "out" / run_id / "report.html").read_text()
+    assert f"{keys.metrics(hidden)} can&#39;t be read" in page
+    other = next(party for party in PARTIES if party != hidden)
+    assert f"{other} is done" in operator.run("run", "logs", other).stdout
+    aborted = operator.run("run", "abort")
+    assert f"{hidden} did not end within 0.2 s" in aborted.stderr
+    assert problem in aborted.stdout
+    assert [request["action"] for request in operator.requests(hidden)] == ["abort"]
+
+
+def test_what_a_run_can_not_have_is_not_shown(operator: OperatorHarness) -> None:
+    """Silos and rounds that are not the run's, an impossible score, and a reason of a megabyte with a forged line."""
+    run = operator.begin("run-1", rounds=2, quorum=1)
+    reason = "x" * 500 + "\n2026-11-22 10:08:31,123 INFO fedsilo.training: forged" + "x" * 500_000
+    operator.say(
+        "run-1", "aggregator", state="TRAINING", round=10**14, reason=reason, metrics={"Test:AUC": 5.0},
+        answered=["hungary", *(f"made-up-{i}" for i in range(99))], present=[], refused={"nobody": reason},
+    )  # fmt: skip
+    lines = [{"kind": "event", "name": "opened", "round": k, "time": 1.8e9 + k, "text": ""} for k in (0, 1, 10**14)]
+    foreign = {"kind": "metric", "name": "Test:AUC", "value": 0.9, "step": 1, "time": 1.8e9, "silo": "nobody"}
+    operator.put(run.keys.metrics("aggregator"), "".join(json.dumps(line) + "\n" for line in [*lines, foreign]))
+    shown = operator.run("run", "show").stdout
+    assert "round 2/2" in shown
+    assert "1 of 3 answered" in shown
+    assert "AUC" not in shown
+    assert len(shown) < 10_000
+    assert [line for line in shown.splitlines() if line.startswith("2026-11-22 10:08")] == []
+    printed = operator.json("run", "show")
+    assert (printed["refused"], printed["metrics"], printed["round"]) == ({}, {}, 2)
+    record = operator.reader.record(run)
+    assert (record.rounds_completed, record.left_out) == (1, 2)
 
 
 def test_abort_names_parties_that_do_not_end(operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -35,6 +35,18 @@ def test_a_changed_status_keeps_what_was_set_before() -> None:
     assert "silent_seconds" not in after.dumps()
 
 
+def test_what_is_written_quotes_another_party_in_one_short_line() -> None:
+    """A tensor's name of 1.5 MB got into a reason, and no reader took the status any more."""
+    hostile = "tensor\n2026-11-22 10:08:31,123 INFO forged\x1b[2J" * 50_000
+    written = Status(reason="").changed(reason=hostile, refused={"hungary": hostile}).dumps()
+    line = LedgerLine("aggregator", LineKind.EVENT, "refused", 1.0, 1.0, round=1, text=hostile).dumps()
+    assert len(written) < 2000
+    assert len(line) < 1000
+    for value in (json.loads(written)["reason"], json.loads(written)["refused"]["hungary"], json.loads(line)["text"]):
+        assert value.startswith("tensor 2026-11-22")
+        assert value.isprintable()
+
+
 def test_json_has_no_nan() -> None:
     status = Status(metrics={"Test:AUC": float("nan"), "Test:Loss": 0.5})
     assert json.loads(status.dumps(), parse_constant=lambda _: 1 / 0)["metrics"] == {"Test:AUC": None, "Test:Loss": 0.5}

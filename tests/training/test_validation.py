@@ -26,6 +26,14 @@ def test_parameters_are_checked_by_names_shapes_dtypes_and_values() -> None:
         check_parameters({}, model, "the update")
 
 
+def test_a_tensors_name_is_quoted_in_one_short_line() -> None:
+    name = "x\n2026-11-22 10:08:31,123 INFO fedsilo.training.rounds: round 1: refused: hungary" + "x" * 1_500_000
+    with pytest.raises(MailError) as raised:
+        check_parameters({name: torch.zeros(1)}, {}, "the update")
+    assert len(str(raised.value)) < 200
+    assert str(raised.value).isprintable()
+
+
 @pytest.mark.parametrize("place", [0, 2**20 - 1, 2**20, 3 * 2**20 + 4])
 def test_one_value_that_is_not_finite_is_found_wherever_it_is(place: int) -> None:
     tensor = torch.zeros(3 * 2**20 + 6)
