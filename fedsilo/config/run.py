@@ -29,6 +29,8 @@ JOIN_SECONDS = 600.0
 
 _WEEK_SECONDS = 7 * 24 * 3600
 
+Seconds = Annotated[FiniteFloat, Field(gt=0, le=_WEEK_SECONDS)]
+
 Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 
 
@@ -51,9 +53,11 @@ class Run(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     quorum: Annotated[int, Field(ge=1)]
     """How many silos must have answered before a round may close at its deadline."""
-    deadline_seconds: Annotated[FiniteFloat, Field(gt=0, le=_WEEK_SECONDS)]
-    """How long a round may stay open. A silo that misses the deadline takes part again once it is back."""
-    join_seconds: Annotated[FiniteFloat, Field(gt=0, le=_WEEK_SECONDS)]
+    deadline_seconds: Seconds
+    """How long a round waits for a silo. A silo that misses the deadline takes part again once it is back."""
+    deadlines: dict[Name, Seconds] = {}
+    """The silos for which a round waits longer, as long as they are alive."""
+    join_seconds: Seconds
     """How long the aggregator waits for silos before round 0, and how long a silo waits for the aggregator at any
     time."""
     created: AwareDatetime
@@ -66,6 +70,13 @@ class Run(BaseModel):
             raise ValueError("silos: a silo is named twice")
         if names.AGGREGATOR in self.silos or names.EVERYONE in self.silos:
             raise ValueError(f"silos: {names.AGGREGATOR} and {names.EVERYONE} are reserved names")
+        for silo, seconds in self.deadlines.items():
+            if silo not in self.silos:
+                raise ValueError(f"deadlines: {silo} is not in the run, which has {', '.join(self.silos)}")
+            if seconds < self.deadline_seconds:
+                raise ValueError(
+                    f"deadlines: {seconds:g} s of {silo} is less than the {self.deadline_seconds:g} s of all silos"
+                )
         return self
 
     @classmethod
@@ -106,6 +117,15 @@ class Run(BaseModel):
             raise SpecError(f"silos: {party} is not in run {self.id}, which has {', '.join(self.silos)}")
         return self.parties.index(party)
 
+    def deadline_of(self, silo: str) -> float:
+        """How long a round waits for the silo, in seconds."""
+        return self.deadlines.get(silo, self.deadline_seconds)
+
+    @property
+    def longest_deadline(self) -> float:
+        """How long a round may stay open, in seconds."""
+        return max([self.deadline_seconds, *self.deadlines.values()])
+
     @property
     def keys(self) -> RunKeys:
         """Where the run's objects are in the mail bucket."""
@@ -122,6 +142,7 @@ def plan(
     seed: int = 0,
     quorum: int | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
+    deadlines: Mapping[str, float] | None = None,
     run_id: str | None = None,
 ) -> Run:
     """A run that is created now.
@@ -134,7 +155,8 @@ def plan(
         rounds: Rounds to train.
         seed: Seed of everything random.
         quorum: Silos that must answer a round; by default more than half.
-        deadline_seconds: How long a round may stay open.
+        deadline_seconds: How long a round waits for a silo.
+        deadlines: The silos for which a round waits longer, in seconds.
         run_id: The run's id; by default a new one.
 
     Returns:
@@ -154,6 +176,7 @@ def plan(
             "seed": seed,
             "quorum": majority(len(silos)) if quorum is None else quorum,
             "deadline_seconds": deadline_seconds,
+            "deadlines": dict(deadlines or {}),
             "join_seconds": max(JOIN_SECONDS, deadline_seconds),
             "created": runtime.now(),
         }

@@ -129,6 +129,10 @@ class Mailbox:
         """The last mail of a kind that ``sender`` sent to this party."""
         return self._store.newest(self.keys.outbox(sender, self.settings.party), kind)
 
+    def last_sent(self, receiver: str, kind: str) -> Notice | None:
+        """The last mail of a kind that this party sent to ``receiver``, before or after it was started again."""
+        return self._store.newest(self.keys.outbox(self.settings.party, receiver), kind)
+
     def close(self) -> None:
         """Finish what is done in the background, and remove the spool. Safe to call twice."""
         self._queues.close()

@@ -12,9 +12,10 @@ from fedsilo import (
     runtime,
 )
 from fedsilo.config.run import Run
-from fedsilo.errors import RefusedError, RunError
+from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS
+from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS, MailKind
+from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState, Span
 from fedsilo.text import plain
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
@@ -31,7 +32,8 @@ HEARTBEAT_SECONDS = 60.0
 """How often a waiting silo tells the aggregator that it is there. The answer replaces a notice that was lost."""
 
 PATIENCE_DEADLINES = 3
-"""A silo gives up when it has heard nothing from the aggregator for this many deadlines, or for the join time."""
+"""A silo gives up when it has heard nothing from the aggregator for this many of the longest deadline, or for the join
+time."""
 
 log = logging.getLogger(__name__)
 
@@ -71,11 +73,19 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         super().send_message(message)
 
     def handle_message_connection_ready(self, msg_params: Message) -> None:
-        """Report ONLINE, and continue with the open round if there is one."""
+        """Report ONLINE, and continue with the open round if there is one.
+
+        A round that was answered before the silo was started again is not trained a second time.
+        """
+        sent = self._comm.mailbox.last_sent(AGGREGATOR, MailKind.UPDATE)
+        if sent is not None:
+            self.round_idx = self._comm.mailbox.open(sent).round_idx
         self.send_client_status(0)
         self._ledger.status(state=PartyState.WAITING)
         newest = self._comm.mailbox.newest_broadcast()
-        if newest is not None:
+        if newest is not None and sent is not None and newest.address.seq == self.round_idx:
+            self._comm.mailbox.remind(AGGREGATOR, sent)
+        elif newest is not None:
             self._comm.deliver(newest)
 
     def handle_message_receive_model_from_server(self, msg_params: Message) -> None:
@@ -85,6 +95,8 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         if round_idx <= self.round_idx:
             log.info("round %d was answered before", round_idx)
             return
+        if round_idx > self.num_rounds:
+            raise MailError(f"the aggregator opened round {round_idx} of a run of {self.num_rounds} rounds")
         model = msg_params.get(MyMessage.MSG_ARG_KEY_MODEL_PARAMS) or {}
         check_parameters(model, self._trainer.get_model_params(), "the global model")
         self.round_idx = round_idx
@@ -127,10 +139,12 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
     def handle_message_finish(self, msg_params: Message) -> None:
         """The aggregator ended this silo's part, or the run."""
         reason = plain(msg_params.get(REASON))
-        raise RefusedError(reason) if msg_params.get(REFUSED) else RunError(reason)
+        if msg_params.get(REFUSED):
+            raise RefusedError(f"refused by the aggregator: {reason}")
+        raise RunError(reason)
 
     def _handle_tick(self, message: Message) -> None:
-        patience = max(self._run.join_seconds, PATIENCE_DEADLINES * self._run.deadline_seconds)
+        patience = max(self._run.join_seconds, PATIENCE_DEADLINES * self._run.longest_deadline)
         if runtime.monotonic() - self._heard > patience:
             raise RunError(f"no word from the aggregator for {patience:g} s; see its status and log")
         if runtime.monotonic() >= self._comm.wake_at:

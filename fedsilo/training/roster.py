@@ -29,7 +29,12 @@ class Silo:
     rank: int
     """The silo's place in the run, from 1."""
     active: bool = False
-    """Whether rounds wait for the silo. A silo that missed a deadline is not active until it is back."""
+    """Whether rounds wait for the silo."""
+    late: bool = False
+    """Whether the silo has missed a deadline, and has not shown since that it can keep to one. Only an update shows
+    that: a silo that says that it is there may still not answer."""
+    heard: float = 0.0
+    """When the silo's last mail came, on ``runtime.monotonic``'s clock."""
     refused: str | None = None
     """Why the aggregator ended the silo's part; None if it has not."""
     lost: str | None = None
@@ -85,6 +90,14 @@ class Roster:
         if silo.samples not in (None, samples):
             raise MailError(f"declares {samples} training samples, but had declared {silo.samples}")
         silo.samples, silo.lost = samples, None
+
+    def miss(self, silo: Silo) -> None:
+        """A round has closed without a silo that it waited for."""
+        silo.active, silo.late = False, True
+
+    def welcome(self, silo: Silo) -> None:
+        """Wait for a silo from now on."""
+        silo.active, silo.late = True, False
 
     def refuse(self, silo: Silo, reason: str) -> None:
         """End a silo's part for good. An update that is in the open round's sum stays there."""

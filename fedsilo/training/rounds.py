@@ -12,7 +12,6 @@ from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
-from fedsilo.messaging.messages import MODEL, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
 from fedsilo.text import QUOTE_LIMIT, plain
@@ -21,7 +20,6 @@ from fedsilo.training.comm import MailCommManager
 from fedsilo.training.evaluation import apply_statistics, find_incompatible, record_evaluation
 from fedsilo.training.roster import Roster, Silo, names_of
 from fedsilo.training.tracking import Tracker
-from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Sums
 
 POLL_SECONDS = 5.0
@@ -43,6 +41,7 @@ class Rounds:
         """When the round closes, and when the silos' statuses are read next; on ``time.monotonic``'s clock."""
         self._run, self._aggregator, self._comm, self._ledger, self._tracker = run, aggregator, comm, ledger, tracker
         self._broadcast: Notice | None = None  # of the model that opened the round
+        self._opened: dict[int, float] = {}  # when this process opened each round, on the same clock
 
     @property
     def round_idx(self) -> int:
@@ -52,29 +51,9 @@ class Rounds:
     # --- from the first model to the last
 
     def start(self) -> None:
-        """Wait for the silos, or continue with the round that an earlier aggregator had opened."""
-        notice = self._comm.mailbox.newest_broadcast()
-        if notice is not None:
-            self._resume(notice)
-            return
+        """Wait for the silos."""
         self.wait(self._run.join_seconds, poll_now=True)
         self._write_status()
-
-    def _resume(self, notice: Notice) -> None:
-        """Continue the round of a broadcast, with what the silos had sent before."""
-        mail = self._comm.mailbox.open(notice)
-        model: Tensors = mail.groups.get(MODEL, {})
-        check_parameters(model, self._aggregator.get_global_model_params(), notice.key)
-        self._aggregator.set_global_model_params(model)
-        self._ledger.event(Event.RESUMED, mail.round_idx, "an earlier aggregator had opened this round")
-        for silo in self.roster:
-            silo.active = True
-        self._begin_round(mail.round_idx, notice)
-        for kind in (MailKind.STATUS, MailKind.UPDATE):
-            for silo in self.roster:
-                earlier = self._comm.mailbox.last(silo.name, kind)
-                if earlier is not None and self.round_idx == mail.round_idx:
-                    self._comm.deliver(earlier)
 
     def advance(self) -> None:
         """Open or close a round if it waits for nobody; end the run if too few silos remain for a quorum."""
@@ -114,11 +93,13 @@ class Rounds:
     def _open_round(self, round_idx: int) -> None:
         silos = [silo.name for silo in self.roster.remaining]
         notice = self._comm.broadcast(silos, round_idx, self._aggregator.get_global_model_params())
-        self._begin_round(round_idx, notice)
+        self.begin_round(round_idx, notice)
 
-    def _begin_round(self, round_idx: int, notice: Notice) -> None:
+    def begin_round(self, round_idx: int, notice: Notice) -> None:
+        """Wait for the silos' answers to the broadcast that opens a round."""
         self._aggregator.args.round_idx = round_idx
         self._broadcast = notice
+        self._opened[round_idx] = runtime.monotonic()
         self.roster.begin_round(final=round_idx == self._run.rounds)
         self.wait(self._run.deadline_seconds)
         self._ledger.event(Event.OPENED, round_idx, f"{len(self.roster.remaining)} silos")
@@ -156,31 +137,49 @@ class Rounds:
             self._write_status()
             self.advance()
             return
-        if not silo.active:
-            silo.active = True
+        silo.heard = runtime.monotonic()
+        if not silo.active and not silo.late:
+            self.roster.welcome(silo)
             self._ledger.event(Event.JOINED, self.round_idx, f"{silo.name} is here")
-        if silo in self.roster.missing:
+        if silo in self.roster.awaited:
             self._comm.mailbox.remind(silo.name, self._broadcast)
         self._write_status()
 
-    def add_update(self, silo: Silo, round_idx: object, samples: object, model: Tensors, evaluation: Sums) -> None:
+    def add_update(self, silo: Silo, round_idx: int, samples: object, model: Tensors, evaluation: Sums) -> None:
         """Add a silo's update to the open round.
 
         Raises:
             MailError: The update does not fit the model, or the number of training samples is wrong.
         """
         if self._broadcast is None or round_idx != self.round_idx or silo.answered:
-            answered = plain(round_idx, QUOTE_LIMIT)
-            self._ledger.event(Event.LATE, self.round_idx, f"{silo.name} answered round {answered}; dropped")
+            self._drop_update(silo, round_idx)
             return
         self.roster.declare(silo, samples)
         with self._ledger.span(Span.AGGREGATE, self.round_idx):
             index = silo.rank - 1  # FedML counts silos from 0
             self._aggregator.add_local_trained_result(index, model, self.roster.weight(silo))
-        silo.active = silo.answered = True
-        silo.evaluation = evaluation
+        self.roster.welcome(silo)
+        silo.answered, silo.evaluation, silo.heard = True, evaluation, runtime.monotonic()
         self._write_status()
         self.advance()
+
+    def _drop_update(self, silo: Silo, round_idx: int) -> None:
+        """Drop an update of a round that has closed, and see from it whether rounds should wait for the silo again.
+
+        They do if the silo has needed no longer than its deadline, counted from when it could begin: the round's
+        opening, or the silo's mail before. With a silo that needs longer, each round would pay the deadline in vain.
+        """
+        now, text = runtime.monotonic(), f"{silo.name} answered round {plain(round_idx, QUOTE_LIMIT)}; dropped"
+        took = now - max(self._opened.get(round_idx, now), silo.heard)
+        deadline = self._run.deadline_of(silo.name)
+        silo.heard = now
+        if silo.late and took > deadline:
+            text += f"; it took {took:.0f} s of its {deadline:g} s, and rounds do not wait for it"
+        self._ledger.event(Event.LATE, self.round_idx, text)
+        if silo.late and round_idx in self._opened and took <= deadline:
+            self.roster.welcome(silo)
+            self._ledger.event(Event.JOINED, self.round_idx, f"{silo.name} is back")
+            self._write_status()
 
     def finish(self, silo: Silo, evaluation: Sums) -> None:
         """A silo has evaluated the final model."""
@@ -196,7 +195,7 @@ class Rounds:
         for name, reason in reasons.items():
             self.roster.refuse(self.roster[name], reason)
             self._ledger.event(Event.REFUSED, self.round_idx, f"{name}: {reason}")
-            self._comm.send_finish(name, self.round_idx, f"refused by the aggregator: {reason}", refused=True)
+            self._comm.send_finish(name, self.round_idx, reason, refused=True)
         self._write_status()
         self.advance()
 
@@ -209,12 +208,12 @@ class Rounds:
         self.advance()
 
     def close_without_missing(self) -> None:
-        """Close the open round; it waits for the missing silos again once they are back."""
+        """Close the open round. The next ones wait for a missing silo once an update shows that it is quick enough."""
         missing = self.roster.missing
         text = f"closed with {len(self.roster.responded)}; missing {', '.join(names_of(missing))}"
         self._ledger.event(Event.DEADLINE, self.round_idx, text)
         for silo in missing:
-            silo.active = False
+            self.roster.miss(silo)
         self.close_round()
 
     # --- waiting and recording

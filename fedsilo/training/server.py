@@ -6,10 +6,12 @@ from typing import Any
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError
+from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.messages import EVALUATION, ROUND, STATISTICS
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.deadlines import Deadlines
+from fedsilo.training.resume import resume
 from fedsilo.training.roster import Silo
 from fedsilo.training.rounds import Rounds
 
@@ -22,9 +24,15 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
     """Opens and closes rounds. Raises ``RunError`` from ``run`` if the run can't go on."""
 
     def __init__(
-        self, args: Namespace, aggregator: StreamingAggregator, comm: MailCommManager, run: Run, rounds: Rounds
+        self,
+        args: Namespace,
+        aggregator: StreamingAggregator,
+        comm: MailCommManager,
+        run: Run,
+        rounds: Rounds,
+        ledger: Ledger,
     ) -> None:
-        self._comm, self._run, self._rounds = comm, run, rounds
+        self._comm, self._run, self._rounds, self._ledger = comm, run, rounds, ledger
         self._deadlines = Deadlines(comm.mailbox.settings, run, rounds)
         super().__init__(args, aggregator, client_rank=0, client_num=len(run.silos), backend="MAIL")
 
@@ -42,8 +50,12 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
             self._rounds.refuse({silo.name: str(error)})
 
     def handle_message_connection_ready(self, msg_params: Message) -> None:
-        """Start the rounds."""
-        self._rounds.start()
+        """Start the rounds, or continue the one that an earlier aggregator had opened."""
+        notice = self._comm.mailbox.newest_broadcast()
+        if notice is None:
+            self._rounds.start()
+        else:
+            resume(notice, self._rounds, self.aggregator, self._comm, self._ledger)
 
     def process_online_status(self, client_status: str, msg_params: Message) -> None:
         """Let a silo join."""

@@ -51,7 +51,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
             )
             with Tracker(settings, run.id, ledger, parameters(args, None)) as tracker:
                 rounds = Rounds(run, aggregator, comm, ledger, tracker)
-                AggregatorManager(args, aggregator, comm, run, rounds).run()
+                AggregatorManager(args, aggregator, comm, run, rounds, ledger).run()
         else:
             data = workload.load_silo(args)
             adapter = _adapter(args, workload.trainer(model, args), model, data)

@@ -24,6 +24,14 @@ SOME_STATISTICS: Sums = {
 
 SOME_EVALUATION: Sums = metrics.binary_sums(torch.tensor([-1.0, 0.5, 2.0]), torch.tensor([0, 1, 1]), 0.0)
 
+SOME_MODEL = {
+    "linear.weight": torch.zeros(1, 13),
+    "linear.bias": torch.zeros(1),
+    "mean": torch.zeros(13),
+    "std": torch.ones(13),
+}
+"""A model of the heart disease workload."""
+
 
 class Inbox:
     """The mail of a party, in the order in which it came. No mail is dropped, however many come at once."""
@@ -78,6 +86,12 @@ class PlayedSilo(Inbox):
         model = {name: torch.full_like(tensor, value) for name, tensor in sync.groups[MODEL].items()}
         fields = {"num_samples": samples} | more
         self.mailbox.send(AGGREGATOR, MailKind.UPDATE, sync.round_idx, fields, {MODEL: model, EVALUATION: evaluation})
+
+    def answer_next(self, value: float = 0.0) -> int:
+        """Answer the next round. Returns its number."""
+        sync = self.wait("sync")
+        self.answer(sync, value)
+        return sync.round_idx
 
     def finish(self, sync: Mail) -> None:
         """Say that the final model is evaluated."""

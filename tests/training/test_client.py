@@ -7,14 +7,8 @@ from fedsilo.errors import FedsiloError, MailError, RefusedError, RunError
 from fedsilo.names import AGGREGATOR
 from fedsilo.training import client
 from tests.support.hub import Hub, Party
+from tests.support.played import SOME_MODEL as MODEL
 from tests.support.played import Inbox
-
-MODEL = {
-    "linear.weight": torch.zeros(1, 13),
-    "linear.bias": torch.zeros(1),
-    "mean": torch.zeros(13),
-    "std": torch.ones(13),
-}
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +54,7 @@ def test_a_silo_ends_with_the_aggregators_reason(
     aggregator.mailbox.send("cleveland", "finish", 0, {"reason": "the quorum is 2", "refused": refused}, {})
     error = party.end()
     assert type(error) is kind
-    assert str(error) == "the quorum is 2"
+    assert str(error) == ("refused by the aggregator: " if refused else "") + "the quorum is 2"
 
 
 @pytest.mark.parametrize(
@@ -96,4 +90,41 @@ def test_mail_of_another_silo_is_ignored_whatever_it_says(hub: Hub, aggregator: 
     aggregator.wait("status")
     assert party.is_alive()
     aggregator.mailbox.send("cleveland", "finish", 0, {"reason": "good", "refused": True}, {})
-    assert str(party.end()) == "good"
+    assert str(party.end()) == "refused by the aggregator: good"
+
+
+def test_a_silo_that_is_started_again_resends_its_update_and_does_not_train_twice(hub: Hub, aggregator: Inbox) -> None:
+    run = hub.run_of(silos=["cleveland"], quorum=1, rounds=2)
+    first = Party(hub, "cleveland", run)
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 0, {}, {"model": MODEL})
+    update = aggregator.wait("update")
+    aggregator.mailbox.send("cleveland", "finish", 0, {"reason": "as if it were killed", "refused": False}, {})
+    first.end()
+    restarted = Inbox(hub.mailbox(AGGREGATOR))  # as if the first notice were lost: this one has opened nothing
+    second = Party(hub, "cleveland", run)
+    resent = restarted.wait("update")
+    assert resent.seq == update.seq, "it is the same mail"
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 1, {}, {"model": update.groups["model"]})
+    assert restarted.wait("update").round_idx == 1
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 2, {}, {"model": update.groups["model"]})
+    assert second.end() is None
+    trained = [line.round for line in hub.record(run).lines["cleveland"] if line.name == "train"]
+    assert trained == [0, 1]
+
+
+def test_an_aggregator_that_skips_the_last_round_gets_no_answer(hub: Hub, aggregator: Inbox) -> None:
+    party = Party(hub, "cleveland", hub.run_of(rounds=3))
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 4, {}, {"model": MODEL})
+    error = party.end()
+    assert isinstance(error, MailError)
+    assert str(error) == "the aggregator opened round 4 of a run of 3 rounds"
+    assert {mail.kind for mail in aggregator.rest()} == {"status"}
+
+
+def test_rounds_never_go_back(hub: Hub, aggregator: Inbox) -> None:
+    party = Party(hub, "cleveland", hub.run_of(rounds=3))
+    for round_idx in (2, 1, 2):
+        aggregator.mailbox.send("cleveland", "sync", round_idx, {}, {"model": MODEL})
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 3, {}, {"model": MODEL})
+    assert party.end() is None
+    assert [mail.round_idx for mail in aggregator.rest() if mail.kind == "update"] == [2]
