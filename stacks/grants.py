@@ -20,6 +20,7 @@ _READ_OBJECT = ("s3:GetObject",)
 _WRITE_OBJECT = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload")
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 _FIND_QUEUE = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
+_KEY_HEADERS = ("s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-customer-algorithm")
 _ALL_QUEUES = "one statement for a hundred silos' queues; its condition on the tag limits it to this federation"
 
 
@@ -154,6 +155,33 @@ def _list(hub: HubResources, *prefixes: str) -> Grant:
 def denied(hub: HubResources, party: Party) -> Grant:
     """The denial to write below another party's prefix, where a segment of the key may also be the party's name."""
     return Grant(_WRITE_OBJECT, hub.mail(_RUNS.party(f"*/{party.name}") + "*"), effect=iam.Effect.DENY)
+
+
+def stored_as_bucket_says(hub: HubResources) -> list[iam.PolicyStatement]:
+    """The denials, for everybody, to store an object so that others can't read it: under another key or in an archive.
+
+    fedsilo sends none of these headers, so the bucket's own settings apply: S3 asks the policy before it applies them.
+    S3 takes the header that names a key of KMS only together with the first of the two about encryption. ``Null`` asks
+    whether a request has a header. ``StringNotEquals`` alone would also be true of a request without it, and so would
+    every ``IfExists``.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/default-bucket-encryption.html
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html
+    """
+    storage_class = {"Null": {"s3:x-amz-storage-class": "false"}}
+    conditions = [
+        *({"Null": {header: "false"}} for header in _KEY_HEADERS),
+        {**storage_class, "StringNotEquals": {"s3:x-amz-storage-class": "STANDARD"}},
+    ]
+    return [
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=["s3:PutObject"],
+            resources=hub.mail("*"),
+            conditions=condition,
+        )
+        for condition in conditions
+    ]
 
 
 def agents_mail(hub: HubResources, party: Party) -> list[Grant]:

@@ -117,6 +117,8 @@ class HubStack(PartyStack):
             auto_delete_objects=not self.keeps,
         )
         acknowledge(bucket, _BUCKET_ACKNOWLEDGED)
+        for denial in grants.stored_as_bucket_says(self._hub):
+            bucket.add_to_resource_policy(denial)
         if self._foreign:
             for grant in grants.admitted_to_all(self._hub):
                 bucket.add_to_resource_policy(grant.for_accounts(self._roles(*self._foreign)))

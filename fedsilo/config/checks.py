@@ -20,7 +20,7 @@ from fedsilo.workload import registry
 MAX_SILOS = 100
 """The hub's stack has four resources for each party, and CloudFormation allows 500 in a stack."""
 
-MAX_FOREIGN_SILOS = 12
+MAX_FOREIGN_SILOS = 11
 """Silos in other accounts than the aggregator's. The mail bucket's policy has statements for each of them, and S3
 allows 20 kB for a policy. A silo in the aggregator's account needs no statement."""
 
