@@ -25,6 +25,13 @@ class HubError(FedsiloError):
     """A queue or the bucket of the hub is missing, or AWS does not answer in time."""
 
 
+class AuthenticationError(HubError):
+    """AWS can't tell who calls: this machine's clock is wrong, or its credentials are missing, expired or not valid.
+
+    Nobody else caused that, and it may pass. A trainer waits for it (``aws.when_authenticated``); a command does not.
+    """
+
+
 class AccessError(FedsiloError):
     """AWS denied a call. The message says who made the call, and for what."""
 

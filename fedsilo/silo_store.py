@@ -27,6 +27,7 @@ from typing import Protocol
 from botocore.exceptions import ClientError
 
 from fedsilo import aws, names
+from fedsilo.aws import Cause
 from fedsilo.config.environment import Settings
 from fedsilo.errors import StoreError
 from fedsilo.files import replacing
@@ -36,8 +37,8 @@ RUNS = "runs/"
 
 _KEY = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
-_CHANGED = {"PreconditionFailed", "ConditionalRequestConflict", "NoSuchKey", "404"}
-"""S3's answers to a conditional write whose condition does not hold; the last two if there is no object to replace.
+_CHANGED = (Cause.CHANGED, Cause.CONFLICT, Cause.NO_OBJECT)
+"""Why S3 refuses a conditional write whose condition does not hold; the last one if there is no object to replace.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html"""
 
 
@@ -189,7 +190,8 @@ class BucketStore:
             check: What to check if AWS denies a call or the bucket is missing, after "check that".
         """
         self._bucket, self._who, self._check = bucket, who, check
-        self._s3 = aws.s3(region)
+        with aws.translate_errors(who, "use S3", check):
+            self._s3 = aws.s3(region)
 
     def get(self, key: str) -> Kept | None:
         """As ``SiloStore.get``."""
@@ -197,7 +199,7 @@ class BucketStore:
             try:
                 answer = self._s3.get_object(Bucket=self._bucket, Key=_checked(key))
             except ClientError as error:
-                if _code(error) != "NoSuchKey":
+                if aws.cause(error) is not Cause.NO_OBJECT:
                     raise
                 return None
             return Kept(answer["Body"].read(), answer["ETag"])
@@ -231,7 +233,7 @@ class BucketStore:
             try:
                 self._s3.put_object(Bucket=self._bucket, Key=_checked(key), Body=body, **condition)  # type: ignore[arg-type]
             except ClientError as error:
-                if _code(error) not in _CHANGED:
+                if aws.cause(error) not in _CHANGED:
                     raise
             else:
                 return True
@@ -247,7 +249,3 @@ def _checked(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError(f"{key!r} can't be a key of a silo's store")
     return key
-
-
-def _code(error: ClientError) -> str:
-    return error.response["Error"]["Code"]

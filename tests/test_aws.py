@@ -4,16 +4,20 @@ import http.server
 import json
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 
 import boto3
 import pytest
 import requests
 import torch
+from botocore.credentials import RefreshableCredentials
+from botocore.utils import ContainerMetadataFetcher
 
 from fedsilo import aws, names
+from fedsilo.aws import HubAccess
 from fedsilo.config.environment import Settings
-from fedsilo.errors import AccessError, HubError
+from fedsilo.errors import AccessError, AuthenticationError, HubError
 from fedsilo.local import emulator
 from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
@@ -22,6 +26,7 @@ from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import described
 from tests.support.hub import Hub
+from tests.support.scripted_aws import ScriptedAws
 
 LARGE = {"model": {"w": torch.zeros(PART_BYTES // 4)}}
 
@@ -129,12 +134,19 @@ def test_every_client_has_the_limits(endpoint: str) -> None:
         assert limits.retries == {"mode": "standard", "total_max_attempts": 8}  # type: ignore[attr-defined]
 
 
-@contextmanager
-def always(status: int, body: str) -> Iterator[str]:
+def always(status: int, body: str) -> AbstractContextManager[str]:
     """An endpoint that gives every call the same answer."""
+    return answering([(status, body)])
+
+
+@contextmanager
+def answering(answers: list[tuple[int, str]]) -> Iterator[str]:
+    """An endpoint that gives these answers, one after the other; the last one again and again."""
+    left = iter(answers)
 
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            status, body = next(left, answers[-1])
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -152,28 +164,45 @@ def always(status: int, body: str) -> Iterator[str]:
     server.server_close()
 
 
-@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId", "InvalidClientTokenId"])
-def test_credentials_that_aws_does_not_accept_are_an_access_error(endpoint: str, code: str) -> None:
+@pytest.mark.parametrize(
+    "code",
+    [
+        "ExpiredToken",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "UnrecognizedClientException",
+        "SignatureDoesNotMatch",
+    ],
+)
+def test_credentials_that_aws_does_not_accept_are_to_be_renewed(endpoint: str, code: str) -> None:
     with always(403, f"<Error><Code>{code}</Code><Message>no</Message></Error>") as url:
         client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", config=aws.config(2))
         words = rf"^me: AWS does not accept the credentials \({code}\) to list it; renew them$"
-        with pytest.raises(AccessError, match=words), aws.translate_errors("me", "list it", "it is there"):
+        with pytest.raises(AuthenticationError, match=words), aws.translate_errors("me", "list it", "it is there"):
             client.list_objects_v2(Bucket="bucket")
 
 
-def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
+@pytest.mark.parametrize("code", ["RequestTimeTooSkewed", "InvalidSignatureException", "ExpiredToken"])
+def test_a_wrong_clock_is_named_whatever_aws_calls_it(endpoint: str, scripted: ScriptedAws, code: str) -> None:
+    scripted.refuse("ListObjectsV2", code, clock=1200)
+    words = (
+        rf"^me: .* \({code}\) to list it; this machine's clock is (19 min \d+ s|20 min) behind AWS's; set it, by NTP$"
+    )
+    with pytest.raises(AuthenticationError, match=words), aws.translate_errors("me", "list it", "it is there"):
+        aws.s3("us-east-1").list_objects_v2(Bucket="bucket")
+
+
+def test_no_credentials_and_no_region_are_errors_that_say_what_to_set(
     endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
-    with (
-        pytest.raises(
-            AccessError,
-            match=r"^me found no AWS credentials to list it; set AWS_PROFILE, .* `fedsilo up`, or give the pod",
-        ),
-        aws.translate_errors("me", "list it", "it is there"),
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+    with pytest.raises(
+        AuthenticationError,
+        match=r"^me found no AWS credentials to use S3; set AWS_PROFILE, .* `fedsilo up`, or give the pod",
     ):
-        boto3.session.Session().client("s3", config=aws.config(1)).list_buckets()
+        HubAccess("me", "heart", "123456789012", "us-east-1").s3()
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
     with (
@@ -181,6 +210,58 @@ def test_no_credentials_and_no_region_are_access_errors_that_say_what_to_set(
         aws.translate_errors("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("sqs")
+
+
+def test_a_party_waits_for_the_agent_that_gives_its_pod_credentials(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on EKS, where the agent of a new node may come up after the pod. Its first answers are errors."""
+    monkeypatch.setattr(aws, "FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0.01)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    expires = (datetime.now(UTC) + timedelta(hours=6)).isoformat()
+    keys = {"AccessKeyId": "local", "SecretAccessKey": "local", "Token": "local", "Expiration": expires}
+    answers = [(503, "not yet")] * 4 + [(200, json.dumps(keys))]
+    with answering(answers) as url:
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        access = hub.settings("cleveland").hub_access("cleveland")
+        with pytest.raises(AuthenticationError, match=r"cleveland has no valid AWS credentials to use S3: .*not yet"):
+            access.s3()
+        buckets = aws.when_authenticated(60, lambda: access.s3().list_buckets())
+    assert hub.bucket in [bucket["Name"] for bucket in buckets["Buckets"]]
+
+
+def test_waiting_for_credentials_has_a_bound_and_says_what_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(aws, "FIRST_PAUSE_SECONDS", 0.04)
+    tries = []
+
+    def fail() -> None:
+        tries.append(1)
+        raise AuthenticationError("expired")
+
+    with pytest.raises(AuthenticationError, match=r"^expired$"):
+        aws.when_authenticated(0, fail)
+    assert (len(tries), caplog.messages) == (1, [])
+    with pytest.raises(AuthenticationError, match=r"^expired; waited 0.1 s$"):
+        aws.when_authenticated(0.1, fail)
+    assert len(tries) == 4
+    assert caplog.messages[0].startswith("expired; trying again in 0.04 s, for another ")
+
+
+def test_credentials_that_have_expired_by_this_machines_clock_are_no_defect() -> None:
+    def expired() -> dict[str, str]:
+        return {"access_key": "a", "secret_key": "s", "token": "t", "expiry_time": "2020-01-01T00:00:00Z"}
+
+    credentials = RefreshableCredentials.create_from_metadata(expired(), expired, "test")
+    with (
+        pytest.raises(
+            AuthenticationError, match=r"^me has expired AWS credentials to list it; .* may be wrong; set it"
+        ),
+        aws.translate_errors("me", "list it", "it is there"),
+    ):
+        credentials.get_frozen_credentials()
 
 
 def test_a_defect_is_not_translated() -> None:
@@ -251,7 +332,9 @@ def test_a_user_that_aws_does_not_know_is_told_to_renew_its_credentials(
 ) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0000000000000000")
     with (
-        pytest.raises(AccessError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) to "),
+        pytest.raises(
+            AuthenticationError, match=r"^me: AWS does not accept the credentials \(InvalidAccessKeyId\) to "
+        ),
         aws.translate_errors("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("s3").list_objects_v2(Bucket=guarded[1].bucket)

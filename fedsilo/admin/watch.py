@@ -9,7 +9,7 @@ from rich.text import Text
 from fedsilo import runtime
 from fedsilo.admin.progress import ProgressLines, RunProgress
 from fedsilo.config.run import Run
-from fedsilo.errors import HubError
+from fedsilo.errors import AuthenticationError, HubError
 from fedsilo.ledger.reader import Reader
 from fedsilo.text import duration
 
@@ -44,6 +44,7 @@ def follow(
         The last progress.
 
     Raises:
+        AuthenticationError: AWS does not accept the operator's credentials or clock.
         HubError: AWS has not answered ``MAX_FAILURES`` times in a row.
     """
     lines = ProgressLines()
@@ -68,6 +69,8 @@ def _read(reader: Reader, run: Run, console: Console, poll_seconds: float) -> Ru
     for _ in range(MAX_FAILURES):
         try:
             return RunProgress(run, reader.statuses(run))
+        except AuthenticationError:
+            raise
         except HubError as error:
             _print(console, f"{error}; trying again")
             runtime.sleep(poll_seconds)

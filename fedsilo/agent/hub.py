@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedsilo import aws, names
+from fedsilo import names
 from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
@@ -40,10 +40,10 @@ class AgentHub:
         self._settings = settings
         role = names.agent_role(settings.federation, settings.party)
         self._bucket = MailBucket(settings.hub_access(role))
-        self._sqs = aws.sqs(settings.hub_region)
         self._control_queue = names.control_queue(settings.federation, settings.party)
         self._data_queue = names.data_queue(settings.federation, settings.party)
         self._access = settings.hub_access(role)
+        self._sqs = self._access.sqs()
         self._queue_urls = QueueUrls(self._sqs, self._access)
 
     # --- the control queue

@@ -4,7 +4,7 @@ import logging
 import signal
 from collections.abc import Callable
 
-from fedsilo import logs, signals
+from fedsilo import aws, logs, signals
 from fedsilo.agent import policy
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Launcher
@@ -23,6 +23,7 @@ def main() -> int:
 
     Raises:
         SpecError: The environment or the party's policy is not valid.
+        AuthenticationError: There are no credentials.
         LauncherError: Trainers can't be started from this process, as outside of a cluster.
     """
     logs.set_up(as_json=True)
@@ -34,7 +35,8 @@ def main() -> int:
         stopped = StoppedError("stopped; its trainers continue, and the next agent finds them")
         signals.raise_once(stopped, signal.SIGTERM)
         log.info("the agent of %s in %s is up", settings.party, settings.federation)
-        Agent(settings, AgentHub(settings), _launcher(settings)).serve()
+        hub = aws.when_authenticated(settings.authentication_seconds, lambda: AgentHub(settings))
+        Agent(settings, hub, _launcher(settings)).serve()
     except StoppedError as error:
         log.info("%s", error)
     return 0

@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticUseDefault
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -53,6 +53,9 @@ class Settings(BaseSettings):
     store: Annotated[str, _matches(r"|/.+|s3://[a-z0-9.-]{3,63}/")] = ""
     """The silo's own store: the path of a folder, or ``s3://bucket/``. Empty at a party that has none; its trainer
     then begins an interrupted round again."""
+    authentication_seconds: Annotated[float, Field(ge=0)] = 600.0
+    """How long a trainer waits while AWS does not accept its credentials or its clock, before it ends and is started
+    again: longer than a node's credentials agent takes to be replaced, and short enough to tell an operator soon."""
 
     @classmethod
     def settings_customise_sources(

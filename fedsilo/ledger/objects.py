@@ -16,6 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fedsilo import aws, names
+from fedsilo.aws import Cause
 from fedsilo.errors import UnreadableError
 from fedsilo.files import replacing
 
@@ -28,13 +29,6 @@ READ_BYTES = 64 * 2**20
 
 MODEL_BYTES = 2**36
 """The largest object that is downloaded to a file."""
-
-_WRITERS_DOING = ("InvalidObjectState", "InvalidRequest", "KMS.")
-"""How S3's codes begin that only the writer of an object can have caused: an archive's storage class, a key that the
-reader would have to send, and a key of KMS that can't be used."""
-
-_EXISTS = ("PreconditionFailed", "ConditionalRequestConflict")
-"""S3's answers to a conditional write of a key that exists."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +49,7 @@ class MailBucket:
     """
 
     def __init__(self, access: aws.HubAccess, attempts: int = aws.ATTEMPTS) -> None:
-        """Make a client of S3; nothing is asked of AWS yet.
+        """Make a client of S3; nothing is asked of S3 yet.
 
         Args:
             access: Who reads and writes in which hub.
@@ -63,7 +57,7 @@ class MailBucket:
         """
         self.federation = access.federation
         self.name = names.mail_bucket(access.federation, access.account, access.region)
-        self.s3 = aws.s3(access.region, attempts)
+        self.s3 = access.s3(attempts)
         self._access = access
 
     def get(self, key: str, limit: int = READ_BYTES) -> StoredObject | None:
@@ -85,7 +79,7 @@ class MailBucket:
             try:
                 return _stored(self._answer(key, Range=f"bytes=-{limit}"), limit)
             except ClientError as error:
-                if error.response["Error"]["Code"] != "InvalidRange":  # an empty object has no range
+                if aws.cause(error) is not Cause.EMPTY:
                     raise
                 return _stored(self._answer(key), limit)
 
@@ -130,7 +124,7 @@ class MailBucket:
             try:
                 self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
             except ClientError as error:
-                if error.response["Error"]["Code"] not in _EXISTS:
+                if aws.cause(error) is not Cause.CHANGED:
                     raise
                 return False
         return True
@@ -146,10 +140,11 @@ class MailBucket:
         try:
             return self.s3.get_object(Bucket=self.name, Key=key, **options)  # type: ignore[arg-type]
         except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "NoSuchKey" or (code in aws.DENIED and not self._is_listed(key)):
+            cause = aws.cause(error)
+            if cause is Cause.NO_OBJECT or (cause is Cause.DENIED and not self._is_listed(key)):
                 return None
-            if code.startswith(_WRITERS_DOING):
+            if cause in (Cause.ARCHIVED, Cause.ENCRYPTION):
+                code = error.response["Error"]["Code"]
                 raise UnreadableError(
                     f"{self.name}/{key} can't be read as its writer stored it ({code}): in a foreign storage class or "
                     "under a foreign key"

@@ -9,14 +9,14 @@ notice once it has received it. A notice that is lost does no harm: the mail can
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from safetensors.torch import save_file
 
-from fedsilo import runtime
+from fedsilo import aws, runtime
 from fedsilo.config.environment import Settings
 from fedsilo.keys import MailAddress, RunKeys
 from fedsilo.messaging import codec
@@ -27,12 +27,15 @@ from fedsilo.names import AGGREGATOR, EVERYONE
 
 log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 
 class Mailbox:
     """A party's end of the mail of one run.
 
     Every method that uses the hub raises ``HubError`` if the bucket or a queue is missing or AWS does not answer, and
-    ``AccessError`` if the party's role may not use them.
+    ``AccessError`` if the party's role may not use them. While the party's clock or credentials are wrong, they wait,
+    up to ``Settings.authentication_seconds``.
     """
 
     def __init__(self, settings: Settings, run: str, limit: int, multipart_bytes: int = MULTIPART_BYTES) -> None:
@@ -48,7 +51,7 @@ class Mailbox:
         self.keys = RunKeys(run)
         access = settings.hub_access(settings.role)
         self._queues = NoticeQueues(access, settings.party)
-        self._store = MailStore(access, limit, multipart_bytes)
+        self._store = MailStore(access, settings.party, limit, multipart_bytes)
         self._opened: set[Notice] = set()
         sent = self._store.addresses(self.keys.outboxes(settings.party))
         self._next_seq = 1 + max((each.seq for each in sent if each.receiver != EVERYONE), default=-1)
@@ -71,7 +74,8 @@ class Mailbox:
         """
         address = self.keys.mail(self.settings.party, receiver, self._next_seq, kind)
         self._next_seq += 1
-        self._queues.send(receiver, self._upload(address, kind, round_idx, fields, groups))
+        notice = self._upload(address, kind, round_idx, fields, groups)
+        self._wait(lambda: self._queues.send(receiver, notice))
 
     def broadcast(
         self,
@@ -83,18 +87,19 @@ class Mailbox:
     ) -> Notice:
         """Send one mail to several parties: one object, which is the round's checkpoint too. Returns its notice."""
         notice = self._upload(self.keys.broadcast(round_idx), kind, round_idx, fields, groups)
-        self._queues.send_to_all(receivers, notice)
+        receivers = list(receivers)
+        self._wait(lambda: self._queues.send_to_all(receivers, notice))
         return notice
 
     def remind(self, receiver: str, notice: Notice) -> None:
         """Send a notice again, such as that of a broadcast to a silo that joins late."""
-        self._queues.send(receiver, notice)
+        self._wait(lambda: self._queues.send(receiver, notice))
 
     def publish_model(self, model: Tensors) -> None:
         """Store the run's result as the party's ``model.safetensors``, under the tensors' own names."""
         with self._spooled() as path:
             save_file({name: tensor.contiguous() for name, tensor in model.items()}, path)
-            self._store.upload_model(path, self.keys.model(self.settings.party))
+            self._wait(lambda: self._store.upload_model(path, self.keys.model(self.settings.party)))
 
     # --- receiving
 
@@ -104,7 +109,7 @@ class Mailbox:
         Notices of another run, for another party, or of a mail that was opened before are dropped with a line in the
         log. The notice of a broadcast may come more than once, because it is sent again on purpose.
         """
-        return [notice for notice in self._queues.receive(seconds) if self._is_wanted(notice)]
+        return [notice for notice in self._wait(lambda: self._queues.receive(seconds)) if self._is_wanted(notice)]
 
     def open(self, notice: Notice) -> Mail:
         """Download a mail and check its size, digest and format.
@@ -114,7 +119,7 @@ class Mailbox:
             MailError: The object is not a mail of this run. Only its sender can have stored it.
         """
         with self._spooled() as path:
-            self._store.download(notice, path)
+            self._wait(lambda: self._store.download(notice, path))
             mail = codec.read(path, notice)
         self._opened.add(notice)
         return mail
@@ -123,11 +128,11 @@ class Mailbox:
 
     def newest_broadcast(self) -> Notice | None:
         """The newest global model, from which a party that was started again continues."""
-        return self._store.newest(self.keys.outbox(AGGREGATOR, EVERYONE))
+        return self._wait(lambda: self._store.newest(self.keys.outbox(AGGREGATOR, EVERYONE)))
 
     def last(self, sender: str, kind: str) -> Notice | None:
         """The last mail of a kind that ``sender`` sent to this party."""
-        return self._store.newest(self.keys.outbox(sender, self.settings.party), kind)
+        return self._wait(lambda: self._store.newest(self.keys.outbox(sender, self.settings.party), kind))
 
     def last_sent(self, receiver: str, kind: str) -> Notice | None:
         """The last mail of a kind that this party sent to ``receiver``, before or after it was started again."""
@@ -148,7 +153,11 @@ class Mailbox:
     ) -> Notice:
         with self._spooled() as path:
             codec.write(path, kind, round_idx, fields, groups)
-            return self._store.upload(path, address)
+            return self._wait(lambda: self._store.upload(path, address))
+
+    def _wait(self, action: Callable[[], _T]) -> _T:
+        """Do something in the hub, as soon as AWS accepts the party's credentials."""
+        return aws.when_authenticated(self.settings.authentication_seconds, action)
 
     def _is_wanted(self, notice: Notice) -> bool:
         address = notice.address

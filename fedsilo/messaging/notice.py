@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fedsilo import aws, names, runtime
+from fedsilo import names, runtime
 from fedsilo.aws import HubAccess
 from fedsilo.config import queue_settings
 from fedsilo.keys import MailAddress
@@ -68,7 +68,7 @@ class NoticeQueues:
     def __init__(self, access: HubAccess, party: str) -> None:
         """Find the party's own queue."""
         self._access = access
-        self._sqs = aws.sqs(access.region)
+        self._sqs = access.sqs()
         self._urls = QueueUrls(self._sqs, access)
         self._own_queue = names.data_queue(access.federation, party)
         self._own_url = self._urls.find(self._own_queue)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsilo import fedml_shim, names  # noqa: F401  (fedml_shim before FedML)
+from fedsilo import aws, fedml_shim, names  # noqa: F401  (fedml_shim before FedML)
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.ledger.writer import Ledger
@@ -42,7 +42,9 @@ def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
     workload = registry.load(run.workload)
     model = workload.model(args)
     size = sum(tensor.nbytes for tensor in state(model).values())
-    with closing(Mailbox(settings, run.id, limit=size + SUMS_BYTES)) as mailbox:
+    patience = settings.authentication_seconds
+    limit = size + SUMS_BYTES
+    with closing(aws.when_authenticated(patience, lambda: Mailbox(settings, run.id, limit))) as mailbox:
         comm = MailCommManager(mailbox, run, ledger)
         if settings.party == names.AGGREGATOR:
             holdout = workload.load_aggregator(args)
@@ -53,7 +55,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
                 rounds = Rounds(run, aggregator, comm, ledger, tracker)
                 AggregatorManager(args, aggregator, comm, run, rounds, ledger).run()
         else:
-            data = workload.load_silo(args)
+            data = aws.when_authenticated(patience, lambda: workload.load_silo(args))
             adapter = _adapter(args, workload.trainer(model, args), model, data)
             with Tracker(settings, run.id, ledger, parameters(args, data.num_train)) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger).run()

@@ -9,8 +9,9 @@ import logging
 import signal
 from dataclasses import dataclass
 
-from fedsilo import logs, redaction, signals
+from fedsilo import aws, logs, redaction, signals
 from fedsilo.config.environment import Settings
+from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
@@ -39,10 +40,9 @@ def main(run_id: str) -> int:
     try:
         logs.set_up()
         settings = Settings.from_environment()
-        run = fetch(MailBucket(settings.hub_access(settings.role)), settings, run_id)
-        ledger = Ledger(settings, run)
         stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
         signals.raise_once(stopped, signal.SIGTERM)
+        run, ledger = aws.when_authenticated(settings.authentication_seconds, lambda: _begin(settings, run_id))
         with ledger.span(Span.START, 0):
             from fedsilo.training import session  # FedML and torch take seconds, and the checks above need neither
         log.info("%s takes part in run %s", settings.party, run.id)
@@ -56,6 +56,12 @@ def main(run_id: str) -> int:
     if ending.code == TrainerExit.DONE:
         log.info("%s is done", settings.party)
     return ending.code
+
+
+def _begin(settings: Settings, run_id: str) -> tuple[Run, Ledger]:
+    """Read what the run is, and begin the party's part of its ledger."""
+    run = fetch(MailBucket(settings.hub_access(settings.role)), settings, run_id)
+    return run, Ledger(settings, run)
 
 
 def _ending(error: BaseException) -> Ending:

@@ -9,6 +9,7 @@ import pytest
 
 import fedsilo
 from fedsilo import aws
+from fedsilo.errors import FedsiloError
 from fedsilo.ledger import writer
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
@@ -18,6 +19,7 @@ from fedsilo.names import AGGREGATOR
 from fedsilo.states import Event, Span
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.hub import Hub
+from tests.support.scripted_aws import ScriptedAws
 from tests.support.waiting import until
 
 
@@ -132,3 +134,19 @@ def test_many_lines_are_few_writings(hub: Hub, monkeypatch: pytest.MonkeyPatch) 
     assert len(read(hub).lines[AGGREGATOR]) == 3000
     body = aws.s3("us-east-1").get_object(Bucket=hub.bucket, Key=hub.run.keys.metrics(AGGREGATOR))["Body"].read()
     assert all(json.loads(line)["kind"] == "metric" for line in body.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("code", "status"), [("AccessDenied", 403), ("RequestTimeTooSkewed", 403), ("ExpiredToken", 400)]
+)
+def test_a_restart_that_can_not_read_the_earlier_lines_writes_nothing_over_them(
+    hub: Hub, scripted: ScriptedAws, code: str, status: int
+) -> None:
+    before = hub.ledger("cleveland")
+    before.metric("Training:Loss", 0.5, 1)
+    before.close()
+    scripted.refuse("GetObject", code, status, key="cleveland/metrics.jsonl", times=1)
+    with pytest.raises(FedsiloError, match=r"cleveland/metrics\.jsonl"):
+        hub.ledger("cleveland")
+    hub.ledger("cleveland").close()
+    assert [line.value for line in read(hub).lines["cleveland"]] == [0.5]

@@ -1,25 +1,22 @@
 """Mails are stored and read whole or in parts; an object that is not as its notice says is not read."""
 
-import io
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 import torch
-from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 from botocore.response import StreamingBody
 
 from fedsilo import aws
-from fedsilo.errors import MailError, NoticeError
+from fedsilo.errors import FedsiloError, MailError, NoticeError
 from fedsilo.keys import MAIL_TAG
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.store import DIGEST, PART_BYTES
 from fedsilo.names import AGGREGATOR
 from tests.support import mails
 from tests.support.hub import Hub
+from tests.support.scripted_aws import ScriptedAws
 
 
 def test_a_large_mail_travels_in_parts(hub: Hub, silo: Mailbox, aggregator: Mailbox) -> None:
@@ -72,21 +69,88 @@ def test_a_notice_that_does_not_fit_the_object_is_nobodys_fault(
     assert [aggregator.open(again).sender for again in aggregator.receive(0)] == ["cleveland"]
 
 
-def test_an_object_that_can_not_be_read_is_its_senders_fault(
-    hub: Hub, silo: Mailbox, monkeypatch: pytest.MonkeyPatch
+SMALL, LARGE = 1, PART_BYTES
+SIZES = pytest.mark.parametrize("size", [SMALL, LARGE])
+
+
+@SIZES
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [
+        ("RequestTimeTooSkewed", 403),
+        ("SignatureDoesNotMatch", 403),
+        ("ExpiredToken", 400),
+        ("InvalidToken", 400),
+        ("InvalidAccessKeyId", 403),
+    ],
+)
+def test_the_readers_own_clock_and_credentials_are_not_the_senders_fault(
+    hub: Hub, silo: Mailbox, scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch, code: str, status: int, size: int
 ) -> None:
-    """Such as an object that is encrypted with a key of the sender's. The aggregator's run goes on."""
-    notice = mails.put(silo, b"x")
-    session = boto3.session.Session()
-    session.events.register("before-send.s3.GetObject", lambda **_: AWSResponse("", 400, {}, _Raw()))
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", session)
-    with pytest.raises(MailError, match=r"000007-update.* by cleveland can't be read: 400"):
+    """The reader waits, and reads the mail when it can."""
+    monkeypatch.setattr(aws, "FIRST_PAUSE_SECONDS", 0.01)
+    silo.send(AGGREGATOR, "update", 0, {}, {"model": {"w": torch.zeros(size // 4)}})
+    aggregator = hub.mailbox(AGGREGATOR)
+    [notice] = aggregator.receive(0)
+    scripted.refuse("GetObject", code, status, key=notice.key, times=3)
+    assert aggregator.open(notice).sender == "cleveland"
+    assert len(scripted.answered) == 3
+
+
+@SIZES
+@pytest.mark.parametrize(
+    "code", ["AccessDenied", "KMS.KMSInvalidStateException", "KMS.DisabledException", "InvalidRequest"]
+)
+def test_an_object_that_only_its_sender_can_have_made_unreadable_is_its_senders_fault(
+    hub: Hub, silo: Mailbox, scripted: ScriptedAws, code: str, size: int
+) -> None:
+    """Such as an object that is encrypted with a key of the sender's. S3 says the same of a key of the hub's."""
+    notice = mails.put(silo, b"x" * size)
+    scripted.refuse("GetObject", code, key=notice.key)
+    aggregator = hub.mailbox(AGGREGATOR)
+    with pytest.raises(FedsiloError, match="000007-update") as unknown:
+        aggregator.open(notice)
+    assert not isinstance(unknown.value, MailError), "there is nothing yet by which the reader can tell"
+    aws.s3("us-east-1").put_object(Bucket=hub.bucket, Key=aggregator.keys.status(AGGREGATOR), Body=b"{}")
+    with pytest.raises(MailError, match=rf"000007-update.* by cleveland can't be read: {code}"):
+        aggregator.open(notice)
+    scripted.refuse("GetObject", code, key=aggregator.keys.status(AGGREGATOR))
+    with pytest.raises(FedsiloError, match="aggregator-trainer") as own:
+        aggregator.open(notice)
+    assert not isinstance(own.value, MailError), "the reader can't read its own object, too"
+
+
+def test_a_denial_that_passes_is_not_the_senders_fault(hub: Hub, silo: Mailbox, scripted: ScriptedAws) -> None:
+    aws.s3("us-east-1").put_object(Bucket=hub.bucket, Key=silo.keys.status(AGGREGATOR), Body=b"{}")
+    silo.send(AGGREGATOR, "update", 0, {}, {})
+    aggregator = hub.mailbox(AGGREGATOR)
+    [notice] = aggregator.receive(0)
+    scripted.refuse("GetObject", "AccessDenied", key=notice.key, times=1)
+    assert aggregator.open(notice).sender == "cleveland"
+
+
+@SIZES
+def test_an_object_in_an_archive_is_its_senders_fault(
+    hub: Hub, silo: Mailbox, scripted: ScriptedAws, size: int
+) -> None:
+    notice = mails.put(silo, b"x" * size)
+    scripted.refuse("GetObject", "InvalidObjectState", key=notice.key)
+    with pytest.raises(MailError, match=r"000007-update.* by cleveland can't be read: InvalidObjectState"):
         hub.mailbox(AGGREGATOR).open(notice)
 
 
-class _Raw(io.BytesIO):
-    def stream(self) -> Iterator[bytes]:
-        return iter(())
+@pytest.mark.parametrize("calls", [1, 2])
+def test_an_object_that_is_replaced_while_it_is_read_is_not_read(
+    hub: Hub, silo: Mailbox, scripted: ScriptedAws, calls: int
+) -> None:
+    """The large one comes after the check, or after the first part of what was checked."""
+    notice = mails.put(silo, b"x" * 2 * PART_BYTES)
+    larger = b"y" * 3 * PART_BYTES
+    scripted.before("GetObject", lambda: mails.put(silo, larger, digest=notice.digest), key=notice.key, skip=calls)
+    aggregator = hub.mailbox(AGGREGATOR)
+    with pytest.raises(NoticeError, match=r"000007-update.* by cleveland was replaced while it was read"):
+        aggregator.open(notice)
+    assert list(aggregator.spool.iterdir()) == []
 
 
 def test_a_mail_larger_than_allowed_is_refused_without_a_download(

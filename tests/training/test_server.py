@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
 
+from fedsilo import aws
 from fedsilo.errors import RunError
 from fedsilo.names import AGGREGATOR
 from fedsilo.workload.base import Sums
 from tests.support.hub import Hub, Party
 from tests.support.played import SOME_EVALUATION, SOME_STATISTICS, PlayedSilo
+from tests.support.scripted_aws import ScriptedAws
 
 FLOAT8 = torch.zeros(3).to(torch.float8_e4m3fn)
 
@@ -61,6 +64,29 @@ def test_wrong_answers_are_refused_or_ignored_and_the_others_continue(make_hub: 
         assert reason in status.refused[name]
         told = [mail for mail in played[name].rest() if mail.kind == "finish"]
         assert [mail.fields["refused"] for mail in told] == [True]
+
+
+@pytest.mark.parametrize(("code", "status"), [("RequestTimeTooSkewed", 403), ("ExpiredToken", 400)])
+def test_no_silo_is_refused_for_the_aggregators_own_clock_and_credentials(
+    hub: Hub, scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch, code: str, status: int
+) -> None:
+    """The aggregator waits, and the silo's update counts."""
+    monkeypatch.setattr(aws, "FIRST_PAUSE_SECONDS", 0.01)
+    scripted.refuse("GetObject", code, status, key="cleveland/outbox/aggregator/000001-update", times=2)
+    run = hub.run_of(rounds=1)
+    aggregator = Party(hub, AGGREGATOR, run)
+    first, second = PlayedSilo(hub, "cleveland"), PlayedSilo(hub, "hungary")
+    for silo in (first, second):
+        silo.online()
+    for silo, value in ((first, 1.0), (second, 3.0)):
+        silo.answer(silo.wait(), value)
+    for silo in (first, second):
+        final = silo.wait()
+        assert final.groups["model"]["linear.weight"].eq(2).all()
+        silo.finish(final)
+    assert aggregator.end() is None
+    assert scripted.answered == ["GetObject"] * 2
+    assert hub.record(run).statuses[AGGREGATOR].refused == {}
 
 
 def test_without_a_quorum_of_sample_counts_the_run_says_why_it_ends(make_hub: Callable[..., Hub]) -> None:

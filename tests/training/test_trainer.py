@@ -10,7 +10,7 @@ import pytest
 
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
-from fedsilo.errors import HubError, RefusedError, RunError, SpecError, StoppedError
+from fedsilo.errors import AuthenticationError, HubError, RefusedError, RunError, SpecError, StoppedError
 from fedsilo.states import TrainerExit
 from fedsilo.training import session, trainer
 from tests.support.strategies import RUN
@@ -59,6 +59,7 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
         (None, TrainerExit.DONE, "FINISHED", ""),
         (StoppedError("stopped by SIGTERM"), TrainerExit.RETRY, "STOPPED", "stopped by SIGTERM"),
         (HubError("S3 does not answer"), TrainerExit.RETRY, "RESTARTING", "S3 does not answer"),
+        (AuthenticationError("renew them"), TrainerExit.RETRY, "RESTARTING", "renew them"),
         (RefusedError("policy.max_rounds"), TrainerExit.FATAL, "REFUSED", "policy.max_rounds"),
         (RunError("the quorum is 2"), TrainerExit.FATAL, "FAILED", "the quorum is 2"),
         (
