@@ -1,7 +1,7 @@
 """The states of parties, jobs and agents, the kinds of events, requests and sums, and the exit codes.
 
-The values are what ``status.json``, ``metrics.jsonl``, ``agents/<party>.json``, run requests and ``workload.yaml``
-hold.
+The values are what ``status.json``, ``metrics.jsonl``, ``agents/<party>.json``, run requests, ``workload.yaml``
+and policies hold.
 """
 
 from enum import IntEnum, StrEnum
@@ -153,6 +153,22 @@ class Role(StrEnum):
 
     BATCH_SIZE = "batch_size"
     """The samples of a step of training."""
+
+
+class Publication(StrEnum):
+    """What a policy may let leave a silo beside its updates, statistics, evaluations and metrics."""
+
+    LOCAL_MODEL = "local_model"
+    """The model that the silo trained last."""
+
+
+class Protection(StrEnum):
+    """How a run protects the silos' updates from the aggregator and from readers of the model."""
+
+    PRIVATE = "private"
+    """Differential privacy: no update tells whether a single sample was in the data."""
+    SECURE = "secure"
+    """Secure aggregation: the aggregator learns the sum of the updates and no single one."""
 
 
 class Verdict(StrEnum):

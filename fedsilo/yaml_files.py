@@ -47,13 +47,14 @@ def read(path: Path | Traversable, hint: str) -> object:
         raise SpecError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
 
 
-def validate(model: type[Model], raw: object, where: str) -> Model:
+def validate(model: type[Model], raw: object, file: str, place: str = "") -> Model:
     """What the YAML of a file says, as a model.
 
     Args:
         model: The file's schema.
         raw: The file's content, as ``read`` returns it.
-        where: Begins each line of the error: the file, and the place of ``raw`` in it.
+        file: Begins each line of the error.
+        place: The place of ``raw`` in a larger whole, for the error.
 
     Raises:
         SpecError: The content does not follow the schema. The message has a line for each problem.
@@ -61,12 +62,12 @@ def validate(model: type[Model], raw: object, where: str) -> Model:
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        raise SpecError("\n".join(f"{where}{problem}" for problem in problems(error, model))) from None
+        raise SpecError("\n".join(f"{file}: {problem}" for problem in problems(error, model, place))) from None
 
 
-def problems(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def problems(error: ValidationError, model: type[BaseModel], place: str = "") -> list[str]:
     """A sentence for each of pydantic's errors about ``model``, which begins with the setting's place."""
-    return [_sentence(each, model) for each in error.errors(include_url=False) if not _is_consequence(each)]
+    return [_sentence(each, model, place) for each in error.errors(include_url=False) if not _is_consequence(each)]
 
 
 def _is_consequence(error: Any) -> bool:
@@ -76,17 +77,18 @@ def _is_consequence(error: Any) -> bool:
     return bool(error["type"] == "default_factory_not_called")
 
 
-def _sentence(error: Any, model: type[BaseModel]) -> str:
+def _sentence(error: Any, model: type[BaseModel], place: str) -> str:
     """One of pydantic's errors as ``setting: value what is allowed``."""
-    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"]).lstrip(".")
-    place = f"{where}: " if where else ""
+    inside = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"])
+    where = f"{place}{inside}".lstrip(".")
+    where = f"{where}: " if where else ""
     if error["type"] == "missing":
-        return f"{place}is missing"
+        return f"{where}is missing"
     if error["type"] == "extra_forbidden":
-        return f"{place}unknown key; known here: {', '.join(_keys_allowed_at(error['loc'][:-1], model))}"
-    if isinstance(error["input"], BaseModel | dict | list):
-        return f"{place}{_what_is_allowed(error)}"
-    return f"{place}{str(error['input'])[:80]} {_what_is_allowed(error)}"
+        return f"{where}unknown key; known here: {', '.join(_keys_allowed_at(error['loc'][:-1], model))}"
+    if error["input"] is None or isinstance(error["input"], BaseModel | dict | list):
+        return f"{where}{_what_is_allowed(error)}"
+    return f"{where}{str(error['input'])[:80]} {_what_is_allowed(error)}"
 
 
 def _what_is_allowed(error: Any) -> str:

@@ -5,11 +5,11 @@ import signal
 from collections.abc import Callable
 
 from fedsilo import aws, logs, signals
-from fedsilo.agent import policy
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Launcher
 from fedsilo.agent.service import Agent
 from fedsilo.agent.settings import AgentSettings
+from fedsilo.config import policy
 from fedsilo.errors import StoppedError
 
 log = logging.getLogger(__name__)

@@ -1,45 +1,32 @@
 """A party's policy applied to a run: what the run asks for and the party's owner does not allow.
 
 The policy comes from a file that the party's owner deploys. Nothing in a run or a request widens it. A new rule is a
-field of ``fedsilo.config.federation.Policy`` and a check here.
+field of ``fedsilo.config.policy.Policy`` and a check here, or in the trainer if it concerns what leaves the party.
 """
 
+import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
-from pathlib import Path
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
-import yaml
-from pydantic import ValidationError
-
-from fedsilo.config.federation import Bound, Hours, Policy
+from fedsilo.config.policy import Bound, Hours, Policy
 from fedsilo.config.run import Run
-from fedsilo.errors import SpecError
+from fedsilo.states import Protection, Role
 from fedsilo.workload import registry
-from fedsilo.workload.declaration import Value
+from fedsilo.workload.declaration import Hyperparameter, Value
 
-
-def load(path: Path) -> Policy:
-    """Read the policy from a file of JSON or YAML.
-
-    Raises:
-        SpecError: The file can't be read, or is not a policy. The message has a line for every problem.
-    """
-    try:
-        return Policy.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except OSError as error:
-        raise SpecError(f"the party's policy {path}: {error.strerror}; FEDSILO_POLICY_FILE names the file") from None
-    except ValidationError as error:
-        lines = (f"{path}: policy.{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
-        raise SpecError("\n".join(lines)) from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise SpecError(f"the party's policy {path} is neither JSON nor YAML: {str(error).splitlines()[0]}") from None
+_MISSING = {
+    Protection.PRIVATE: "differential privacy",
+    Protection.SECURE: "secure aggregation",
+}
 
 
 def check(run: Run, policy: Policy, at: datetime) -> list[str]:
     """Check a run against a policy.
 
     A hyperparameter that the run leaves out counts with the workload's default. ``max_hours`` is not checked, because
-    nobody knows how long a run takes: it is the deadline of the run's job.
+    nobody knows how long a run takes: it is the deadline of the run's job. The trainer applies ``min_samples``,
+    ``publish`` and ``max_metrics_per_round``.
 
     Args:
         run: What the operator asks for.
@@ -49,7 +36,12 @@ def check(run: Run, policy: Policy, at: datetime) -> list[str]:
     Returns:
         Why the run may not start: each line names the rule, the run's value and the bound. Empty if it may.
     """
-    return [*_check_size(run, policy), *_check_hours(policy, at), *_check_hyperparameters(run, policy)]
+    return [
+        *_check_size(run, policy),
+        *_check_protection(policy),
+        *_check_hours(policy, at),
+        *_check_hyperparameters(run, policy),
+    ]
 
 
 def _check_size(run: Run, policy: Policy) -> Iterator[str]:
@@ -61,37 +53,58 @@ def _check_size(run: Run, policy: Policy) -> Iterator[str]:
         yield f"policy.min_silos: {len(run.silos)} silos are fewer than {policy.min_silos}"
     if run.quorum < policy.min_silos <= len(run.silos):
         yield f"policy.min_silos: a quorum of {run.quorum} silos is less than {policy.min_silos}"
-    if policy.require_privacy:
+
+
+def _check_protection(policy: Policy) -> Iterator[str]:
+    for protection in policy.require:
         yield (
-            "policy.require_privacy: this version of fedsilo offers neither differential privacy nor secure "
-            "aggregation, so the party takes part in no run; its owner may set require_privacy to false"
+            f"policy.require: {protection}: this version of fedsilo has no {_MISSING[protection]}, so the party takes "
+            f"part in no run; its owner may take {protection} out"
         )
 
 
 def _check_hours(policy: Policy, at: datetime) -> Iterator[str]:
-    if policy.hours and not _within(policy.hours, at):
-        now = f"{at.astimezone(UTC):%H:%M}"
-        yield f"policy.hours: {now} UTC is not from {policy.hours.start}:00 to {policy.hours.end}:00 UTC"
+    if policy.hours and not _within(policy.hours, local := at.astimezone(ZoneInfo(policy.hours.time_zone))):
+        hours = policy.hours
+        yield f"policy.hours: {local:%H:%M} is not from {hours.start}:00 to {hours.end}:00 ({hours.time_zone})"
 
 
 def _within(hours: Hours, at: datetime) -> bool:
-    hour = at.astimezone(UTC).hour
     if hours.start < hours.end:
-        return hours.start <= hour < hours.end
-    return hour >= hours.start or hour < hours.end
+        return hours.start <= at.hour < hours.end
+    return at.hour >= hours.start or at.hour < hours.end
 
 
 def _check_hyperparameters(run: Run, policy: Policy) -> Iterator[str]:
     values = registry.hyperparameters(run.workload, run.hyperparameters)
+    declaration = registry.declaration(run.workload)
     known = registry.all_hyperparameters(policy.workloads)
-    for name, bound in policy.hyperparameters.items():
-        if name not in known:
-            yield (
-                f"policy.hyperparameters.{name}: unknown hyperparameter; the allowed workloads have "
-                f"{', '.join(sorted(known)) or 'none'}"
-            )
-        if name in values and (allowed := _allowed(values[name], bound)):
-            yield f"policy.hyperparameters.{name}: {values[name]!r:.40} is not {allowed}"
+    for name in sorted(policy.hyperparameters.keys() - known):
+        yield (
+            f"policy.hyperparameters.{name}: unknown hyperparameter; the allowed workloads have "
+            f"{', '.join(sorted(known)) or 'none'}"
+        )
+    for name, value in values.items():
+        declared, bound = declaration.hyperparameters[name], policy.hyperparameters.get(name)
+        if bound is None and value != declared.default and not declared.safe:
+            yield _unsafe(run.workload, name, value, declared)
+        elif bound is not None and (allowed := _allowed(value, bound)):
+            yield f"policy.hyperparameters.{name}: {value!r:.40} is not {allowed}"
+    batch_size = declaration.with_role(Role.BATCH_SIZE)
+    if batch_size and int(values[batch_size]) < policy.min_batch_size:
+        yield f"policy.min_batch_size: {batch_size} {values[batch_size]} is less than {policy.min_batch_size}"
+
+
+def _unsafe(workload: str, name: str, value: Value, declared: Hyperparameter) -> str:
+    """Why the value is refused: neither the workload nor the policy leaves the hyperparameter to the operator."""
+    if isinstance(value, int | float) and isinstance(declared.default, int | float) and not isinstance(value, bool):
+        bound = f"{'max' if value > declared.default else 'min'}: {value}"
+    else:
+        bound = f"any_of: {json.dumps([declared.default, value])}"
+    return (
+        f"policy.hyperparameters.{name}: {value!r} is not the default, {declared.default!r}, and {workload} does not "
+        f"leave {name} to operators; the party's owner may allow it: hyperparameters: {{{name}: {{{bound}}}}}"
+    )
 
 
 def _allowed(value: Value, bound: Bound) -> str:

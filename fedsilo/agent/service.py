@@ -12,17 +12,19 @@ import logging
 from collections.abc import Callable
 
 from fedsilo import runtime
-from fedsilo.agent import health, policy, stale_mail
+from fedsilo.agent import health, stale_mail
 from fedsilo.agent.health import Probe
 from fedsilo.agent.heartbeat import Heartbeat
 from fedsilo.agent.hub import AgentHub, Delivery
 from fedsilo.agent.inbox import Inbox
 from fedsilo.agent.jobs import BY_OPERATOR, Jobs
 from fedsilo.agent.launcher import Launcher
+from fedsilo.agent.policy import check
 from fedsilo.agent.retries import attempt, retry
 from fedsilo.agent.settings import AgentSettings
 from fedsilo.agent.status import StatusWriter
-from fedsilo.config.federation import Policy
+from fedsilo.config import policy
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
 from fedsilo.ledger.schema import AgentStatus
@@ -51,7 +53,7 @@ class Agent:
         self._launcher = make_launcher(self._wake.set)
         self._inbox = Inbox(hub, settings.folder, self._wake.set)
         self._statuses = StatusWriter(hub, party)
-        self._heartbeat = Heartbeat(hub, party, self._launcher.name)
+        self._heartbeat = Heartbeat(hub, party, self._launcher.name, settings.policy_file)
         self._jobs = Jobs(hub, self._launcher, self._statuses)
         self._queue: dict[str, str] = {}
         """The digest of run.json, by the id of a run that waits; the next run is first."""
@@ -159,7 +161,7 @@ class Agent:
         """
         run = self._hub.run(run_id, sha256)
         rules = policy.load(self._settings.policy_file)
-        if refusals := policy.check(run, rules, runtime.now()):
+        if refusals := check(run, rules, runtime.now()):
             raise RefusedError("; ".join(refusals))
         return run, rules
 

@@ -31,14 +31,17 @@ def demo(
 ) -> None:
     """Train a federation on this machine, with a local AWS emulator."""
     spec = load_federation(federation)
+    selected = options.select_silos(silos, spec)
+    parties = [spec.aggregator, *(spec.party(silo) for silo in selected)]
     run = options.plan_run(
         spec,
         workload,
-        silos,
+        selected,
         overrides,
         rounds=rounds,
         seed=seed,
         quorum=quorum,
+        least_silos=max(party.policy.min_silos for party in parties),
         deadline_seconds=deadline,
     )
     run_demo(spec, run, options.make_folder(out), terminal.console())

@@ -50,7 +50,10 @@ Overrides = Annotated[
     typer.Option("--set", help="Set a hyperparameter, for example lr=0.01. May be repeated.", metavar="KEY=VALUE"),
 ]
 Quorum = Annotated[
-    int | None, typer.Option(help="How many silos a round needs at its deadline. Default: more than half.")
+    int | None,
+    typer.Option(
+        help="Silos that a round needs at its deadline. Default: more than half, or what the policies ask for."
+    ),
 ]
 Deadline = Annotated[float, typer.Option(help="Seconds after which a round closes if it has a quorum.")]
 
@@ -128,14 +131,19 @@ def check_party(run: Run, party: str) -> None:
 
 
 def plan_run(
-    federation: Federation, workload: str, silos: str, overrides: list[str] | None, run_id: str = "", **choices: Any
+    federation: Federation,
+    workload: str,
+    silos: list[str],
+    overrides: list[str] | None,
+    run_id: str = "",
+    **choices: Any,
 ) -> Run:
     """The run that the options describe.
 
     Args:
         federation: The federation.
         workload: The name of the workload.
-        silos: The value of ``--silos``.
+        silos: The silos that take part.
         overrides: The values of ``--set``.
         run_id: The id of the run; empty for a new one.
         choices: Further arguments of ``fedsilo.config.run.plan``.
@@ -143,22 +151,22 @@ def plan_run(
     Raises:
         UsageError: An option is not valid; the message has a line for each problem.
     """
-    selected = select_silos(silos, [silo.name for silo in federation.silos])
     try:
         return plan(
-            federation.name, workload, selected, overrides=parse_overrides(overrides), run_id=run_id or None, **choices
+            federation.name, workload, silos, overrides=parse_overrides(overrides), run_id=run_id or None, **choices
         )
     except SpecError as error:
         raise UsageError(str(error)) from error
 
 
-def select_silos(option: str, known: list[str]) -> list[str]:
+def select_silos(option: str, federation: Federation) -> list[str]:
     """The silos that ``--silos`` selects. Raises ``UsageError`` if it is not valid.
 
     Args:
         option: Names separated by commas, a number, or empty for all.
-        known: The federation's silos.
+        federation: The federation.
     """
+    known = [silo.name for silo in federation.silos]
     if not option:
         return known
     if option.isdecimal():

@@ -15,8 +15,9 @@ from fedsilo.admin.progress import RunProgress
 from fedsilo.admin.watch import follow
 from fedsilo.cli import group, options, run_views
 from fedsilo.cli.options import AsJson, Party, RunId, SpecFile
-from fedsilo.config.run import DEADLINE_SECONDS, ROUNDS, Run
+from fedsilo.config.run import DEADLINE_SECONDS, ROUNDS, Run, default_quorum
 from fedsilo.errors import HubError, NotFoundError, RunError, UsageError
+from fedsilo.ledger.schema import AgentStatus
 from fedsilo.report.result import RunResult
 from fedsilo.states import CommandExit, RequestAction
 
@@ -52,35 +53,45 @@ def start(
     if as_json and watching:
         raise UsageError("--json: can't be combined with --watch; use `fedsilo run watch --json` after the start")
     hub = options.open_hub(federation)
+    selected = options.select_silos(silos, hub.federation)
+    agents = hub.reader.agents([names.AGGREGATOR, *selected])
     planned = options.plan_run(
         hub.federation,
         workload,
-        silos,
+        selected,
         overrides,
         run_id,
         rounds=rounds,
         seed=seed,
         quorum=quorum,
+        least_silos=max(agent.min_silos or 1 for agent in agents),
         deadline_seconds=deadline,
     )
     run = hub.start(planned)
-    away = [agent.party for agent in hub.reader.agents(run.parties) if agent.silent]
     if as_json:
-        terminal.print_json({"run": run.id, "asked": run.parties, "away": away})
+        away = [agent.party for agent in agents if agent.silent]
+        terminal.print_json({"run": run.id, "asked": run.parties, "away": away, "quorum": run.quorum})
         return
-    _print_started(run, away, repeated=run is not planned)
+    _print_started(run, agents, repeated=run is not planned)
     if watching:
         _watch(hub, run)
     else:
         terminal.console().print(f"next: fedsilo run watch {run.id}")
 
 
-def _print_started(run: Run, away: list[str], *, repeated: bool) -> None:
+def _print_started(run: Run, agents: list[AgentStatus], *, repeated: bool) -> None:
     out = terminal.console()
     out.print(run.id, style="bold")  # alone on the first line, so that a script can read it
     asked = "the run exists already; asked again" if repeated else "asked"
     out.print(f"{run.workload}, {run.rounds} rounds; {asked}: {', '.join(run.parties)}", soft_wrap=True)
-    if away:
+    least = max(agents, key=lambda agent: agent.min_silos or 1)
+    if default_quorum(len(run.silos)) < run.quorum == least.min_silos:
+        out.print(f"quorum: {run.quorum} silos, as the policy of {least.party} asks", soft_wrap=True)
+    for agent in agents:
+        if (agent.min_silos or 1) > len(run.silos):
+            asks = f"the policy of {agent.party} asks for {agent.min_silos} silos, and the run has {len(run.silos)}"
+            out.print(f"{asks}: {agent.party} will refuse the run", style="yellow", soft_wrap=True)
+    if away := [agent.party for agent in agents if agent.silent]:
         out.print(
             f"no heartbeat lately from the agent of {', '.join(away)}; the request waits in its queue",
             style="yellow",

@@ -14,7 +14,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fedsilo import names
-from fedsilo.config.federation import SERVICE_CIDR, Aggregator, Federation, Policy, Silo
+from fedsilo.config.federation import SERVICE_CIDR, Aggregator, Federation, Silo
+from fedsilo.config.policy import Policy
 from fedsilo.workload import registry
 
 MAX_SILOS = 100
@@ -97,8 +98,8 @@ def _invalid_settings(model: type[BaseModel], raw: object) -> set[Any]:
 
 
 def _policy(party: SimpleNamespace) -> Policy | None:
-    """The policy that the file has for the party; None if it leaves the policy out."""
-    return Policy.model_validate(party.policy) if isinstance(party.policy, dict) else None
+    """The party's policy; None if it has a problem of its own."""
+    return Policy.model_validate(party.policy) if isinstance(party.policy, dict) else party.policy
 
 
 def _sizes(draft: _Draft) -> Iterator[str]:
@@ -208,14 +209,17 @@ def _availability_zones(draft: _Draft) -> Iterator[str]:
 
 
 def _policies(draft: _Draft) -> Iterator[str]:
+    checked = draft.federation.control_plane != "mlops"  # FedML's platform asks no policy
     for party in draft.parties:
         policy = _policy(party)
         if policy is None:
             continue
-        if "min_silos" in policy.model_fields_set and policy.min_silos > len(draft.silos):
+        if checked and policy.min_silos > len(draft.silos) > 0:
+            default = "" if "min_silos" in policy.model_fields_set else " (the default)"
             yield (
-                f"{party.where}.policy.min_silos: {policy.min_silos} should be at most {len(draft.silos)}, the number "
-                "of silos"
+                f"{party.where}.policy.min_silos: {policy.min_silos}{default} should be at most {len(draft.silos)}, "
+                f"the number of silos; write `policy: {{min_silos: {len(draft.silos)}}}` if the party may take part "
+                "with so few"
             )
         if not party.image:
             yield from _bounds(f"{party.where}.policy.hyperparameters", policy)

@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fedsilo import names
-from fedsilo.config.run import MAX_ROUNDS
+from fedsilo.config.policy import Policy
 from fedsilo.errors import SpecError
 
 SERVICE_CIDR = "172.20.0.0/16"
@@ -87,63 +87,6 @@ Image = Annotated[
 
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Bound(_Model):
-    """The values that one hyperparameter of a run may have."""
-
-    min: float | None = None
-    """The smallest value allowed. Default: none."""
-    max: float | None = None
-    """The largest value allowed. Default: none."""
-    any_of: tuple[bool | int | float | str, ...] | None = None
-    """The values allowed, as a list. Default: any."""
-
-    @model_validator(mode="after")
-    def _binds(self) -> "Bound":
-        if self.min is None and self.max is None and self.any_of is None:
-            raise ValueError("should have min, max or any_of")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError("should have a min that is not above its max")
-        return self
-
-
-class Hours(_Model):
-    """The hours of the day, in UTC, in which a run may start: from ``start`` up to, not including, ``end``."""
-
-    start: int = Field(ge=0, le=23)
-    """Hour, UTC. Required."""
-    end: int = Field(ge=0, le=23)
-    """Hour, UTC. It may be before ``start``: the hours then span midnight. Required."""
-
-    @model_validator(mode="after")
-    def _not_empty(self) -> "Hours":
-        if self.start == self.end:
-            raise ValueError("should have an end that is not its start (leave hours out for the whole day)")
-        return self
-
-
-class Policy(_Model):
-    """What a party's owner allows a run to do to the party. Nothing that an operator sends can widen it."""
-
-    workloads: tuple[str, ...] | None = None
-    """Names of workloads. Default: every workload in the party's image, which its owner chose and pinned."""
-    hyperparameters: dict[str, Bound] = Field(default_factory=dict)
-    """Bounds by name of the hyperparameter. A bound applies to each workload that has the hyperparameter. A name that
-    no allowed workload has is a mistake: it is an error in this file and, in an image with other workloads, a reason to
-    refuse every run. Default: none; a workload checks its own types."""
-    max_rounds: int = Field(default=1000, ge=1, le=MAX_ROUNDS)
-    """Rounds. Default 1000: far more than the examples need, and an end for a run that nobody watches."""
-    max_hours: float = Field(default=24, gt=0, le=24 * 28)
-    """Hours that a run may take; also the deadline of the trainer's Job. Default 24: at most a day of compute is
-    lost."""
-    min_silos: int = Field(default=2, ge=1)
-    """Silos that have to take part. Default 2: with a single silo, the aggregate would be that silo's update."""
-    hours: Hours | None = None
-    """When a run may start. Default: any time."""
-    require_privacy: bool = False
-    """Whether only runs with a privacy mechanism are allowed. This version has no privacy mechanism, so ``true``
-    refuses every run. Default ``false``: silos that trust the aggregator with their updates need none."""
 
 
 class Compute(_Model):

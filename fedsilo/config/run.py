@@ -141,6 +141,7 @@ def plan(
     rounds: int = ROUNDS,
     seed: int = 0,
     quorum: int | None = None,
+    least_silos: int = 1,
     deadline_seconds: float = DEADLINE_SECONDS,
     deadlines: Mapping[str, float] | None = None,
     run_id: str | None = None,
@@ -154,7 +155,8 @@ def plan(
         overrides: Hyperparameters that differ from the workload's defaults.
         rounds: Rounds to train.
         seed: Seed of everything random.
-        quorum: Silos that must answer a round; by default more than half.
+        quorum: Silos that must answer a round; by default ``default_quorum``.
+        least_silos: How many silos the policies of the parties ask for, as far as it is known.
         deadline_seconds: How long a round waits for a silo.
         deadlines: The silos for which a round waits longer, in seconds.
         run_id: The run's id; by default a new one.
@@ -174,7 +176,7 @@ def plan(
             "rounds": rounds,
             "hyperparameters": registry.hyperparameters(workload, overrides),
             "seed": seed,
-            "quorum": majority(len(silos)) if quorum is None else quorum,
+            "quorum": default_quorum(len(silos), least_silos) if quorum is None else quorum,
             "deadline_seconds": deadline_seconds,
             "deadlines": dict(deadlines or {}),
             "join_seconds": max(JOIN_SECONDS, deadline_seconds),
@@ -183,9 +185,14 @@ def plan(
     )
 
 
-def majority(silos: int) -> int:
-    """The default quorum: more than half of the silos."""
-    return silos // 2 + 1
+def default_quorum(silos: int, least_silos: int = 1) -> int:
+    """The default quorum of a run: more than half of the silos, or as many as policies ask for.
+
+    Args:
+        silos: The number of silos in the run.
+        least_silos: How many silos policies ask for. A policy that asks for more than the run has refuses the run.
+    """
+    return max(silos // 2 + 1, min(least_silos, silos))
 
 
 def _json_object(text: str | bytes) -> dict[str, Any]:

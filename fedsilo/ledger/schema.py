@@ -207,6 +207,8 @@ class AgentStatus(_Document):
     started: _Moment = None
     """When the agent's process started."""
     launcher: _Name = ""
+    min_silos: _Count = None
+    """How many silos the party's policy asks for."""
 
     @classmethod
     def of(cls, party: str, body: bytes, seen: datetime, silent_seconds: float) -> Self:
@@ -234,6 +236,7 @@ class AgentStatus(_Document):
             "queued": list(self.queued),
             "version": self.version or None,
             "launcher": self.launcher or None,
+            "min_silos": self.min_silos,
             "started": utc(self.started),
             "seen": utc(self.seen),
             "silent_seconds": self.silent_seconds,

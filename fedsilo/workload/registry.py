@@ -104,7 +104,7 @@ def declaration(name: str) -> Declaration:
         SpecError: There is no such workload; or its declaration is not valid, with a line for each problem.
     """
     raw = _read(name, DECLARATION)
-    return yaml_files.validate(Declaration, raw, f"workload {name}: {DECLARATION}: ")
+    return yaml_files.validate(Declaration, raw, f"workload {name}: {DECLARATION}")
 
 
 def configuration(name: str) -> dict[str, dict[str, Any]]:

@@ -1,13 +1,24 @@
 """The agent's heartbeat."""
 
+from pathlib import Path
+
+import pytest
+
 from fedsilo.agent.heartbeat import INTERVAL_SECONDS, Heartbeat
 from fedsilo.states import AgentState
 from tests.support.agent_harness import Clock, MemoryHub
 
 
-def test_a_heartbeat_is_written_when_the_work_changes_and_once_a_minute(clock: Clock) -> None:
+@pytest.fixture
+def policy_file(tmp_path: Path) -> Path:
+    path = tmp_path / "policy.json"
+    path.write_text('{"min_silos": 3}')
+    return path
+
+
+def test_a_heartbeat_is_written_when_the_work_changes_and_once_a_minute(clock: Clock, policy_file: Path) -> None:
     hub = MemoryHub()
-    heartbeat = Heartbeat(hub, "cleveland", "local")  # type: ignore[arg-type]
+    heartbeat = Heartbeat(hub, "cleveland", "local", policy_file)  # type: ignore[arg-type]
     assert heartbeat.due_in == 0
     for _ in range(2):
         heartbeat.beat(None, [], [])
@@ -25,3 +36,16 @@ def test_a_heartbeat_is_written_when_the_work_changes_and_once_a_minute(clock: C
     heartbeat.beat("heart-1", ["heart-2"], [])
     assert hub.beats == 3
     assert hub.beat.started == started
+
+
+def test_a_heartbeat_tells_how_many_silos_the_policy_asks_for_now(clock: Clock, policy_file: Path) -> None:
+    hub = MemoryHub()
+    heartbeat = Heartbeat(hub, "cleveland", "local", policy_file)  # type: ignore[arg-type]
+    told = []
+    for text in ('{"min_silos": 3}', "{}", "not a policy"):
+        policy_file.write_text(text)
+        clock.pass_time(INTERVAL_SECONDS)
+        heartbeat.beat(None, [], [])
+        assert hub.beat is not None
+        told.append(hub.beat.min_silos)
+    assert told == [3, 2, None]

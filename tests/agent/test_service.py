@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from fedsilo.agent import heartbeat, policy, status
+from fedsilo.agent import heartbeat, status
 from fedsilo.agent.launcher import Job
+from fedsilo.config import policy
 from fedsilo.errors import LauncherError
 from fedsilo.states import JobState, PartyState
 from tests.support.agent_harness import AgentHarness, Clock
@@ -108,6 +109,7 @@ def test_policy_is_read_once_for_each_decision(harness: AgentHarness, monkeypatc
     """The file may change between two reads, and then a run would start with the deadline of another policy."""
     read: list[float] = []
     load = policy.load
+    harness.agent.step()  # a heartbeat reads the policy once a minute, for what it tells operators
 
     def count(path: object) -> policy.Policy:
         hours = 2.0 + len(read)

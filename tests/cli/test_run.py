@@ -48,6 +48,18 @@ def test_start_names_agents_that_are_away(operator: OperatorHarness) -> None:
     assert "no heartbeat lately from the agent of cleveland, long-beach" in printed
 
 
+def test_quorum_is_what_the_policies_ask_for_as_their_agents_say(operator: OperatorHarness) -> None:
+    operator.agents()
+    operator.agent("hungary", min_silos=3)
+    printed = operator.run("run", "start", "heart_disease").stdout
+    assert "quorum: 3 silos, as the policy of hungary asks" in printed
+    assert operator.json("run", "show")["run"]["quorum"] == 3
+    assert operator.json("run", "start", "heart_disease", "--quorum", "2")["quorum"] == 2
+    printed = operator.run("run", "start", "heart_disease", "--silos", "cleveland,hungary").stdout
+    assert "the policy of hungary asks for 3 silos, and the run has 2: hungary will refuse the run" in printed
+    assert "quorum:" not in operator.run("run", "start", "heart_disease", "--silos", "cleveland,long-beach").stdout
+
+
 def test_start_with_an_id_can_be_repeated_and_never_overwrites_a_run(operator: OperatorHarness) -> None:
     operator.start("--rounds", "5", run_id="mine-1")
     before = operator.s3.get_object(Bucket=operator.bucket, Key="runs/mine-1/run.json")["Body"].read()

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from fedsilo.agent import policy
+from fedsilo.config import run
 from fedsilo.config.checks import MAX_FOREIGN_SILOS, MAX_SILOS
 from fedsilo.config.load import parse_federation
 from tests.support.federation_yaml import problems, two_silos, with_setting
@@ -41,7 +43,7 @@ DIGEST = "sha256:" + "0" * 64
             f"docker.io/x@{DIGEST}",
             f"silos[0].image: docker.io/x@{DIGEST} should be in ECR in us-east-1",
         ),
-        ("silos.0.policy.min_silos", 3, "silos[0].policy.min_silos: 3 should be at most 2, the number of silos"),
+        ("silos.0.policy.min_silos", 3, "silos[0].policy.min_silos: 3 should be at most 2, the number of silos; write"),
         (
             "silos.0.policy",
             {"workloads": ["heart_disease"], "hyperparameters": {"learning_rate": {"max": 0.1}}},
@@ -54,6 +56,19 @@ DIGEST = "sha256:" + "0" * 64
 )
 def test_rule_that_is_broken_is_reported_with_the_setting(path: str, value: Any, message: str) -> None:
     assert any(problem.startswith(message) for problem in problems(with_setting(path, value)))
+
+
+def test_a_federation_of_one_silo_has_to_say_that_one_is_enough() -> None:
+    raw = two_silos()
+    raw["silos"].pop()
+    told = "policy.min_silos: 2 (the default) should be at most 1, the number of silos; write `policy: {min_silos: 1}`"
+    assert [problem.partition(" if ")[0] for problem in problems(raw)] == [f"aggregator.{told}", f"silos[0].{told}"]
+    for party in (raw["aggregator"], *raw["silos"]):
+        party["policy"] = {"min_silos": 1}
+    federation = parse_federation(raw)
+    asked = run.plan("heart", "heart_disease", ["cleveland"], overrides={}, least_silos=1)
+    assert asked.quorum == 1
+    assert [policy.check(asked, party.policy, asked.created) for party in federation.parties] == [[], []]
 
 
 def test_account_must_be_given_for_all_parties_or_for_none() -> None:

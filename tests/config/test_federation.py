@@ -16,7 +16,8 @@ def test_defaults_are_isolated_and_careful() -> None:
     assert silo.endpoint_cidrs == ()
     assert silo.on_destroy == "keep"
     assert silo.availability_zones == ("us-east-1a", "us-east-1b")
-    assert silo.policy.min_silos == 2
+    assert (silo.policy.min_silos, silo.policy.min_samples, silo.policy.min_batch_size) == (2, 10, 2)
+    assert (silo.policy.publish, silo.policy.require) == ((), ())
 
 
 def test_party_is_found_by_name_and_ranked_by_its_place() -> None:
@@ -60,6 +61,12 @@ def test_silo_is_foreign_if_its_account_is_not_the_hubs() -> None:
             {"lr": {"min": 2, "max": 1}},
             "silos[0].policy.hyperparameters.lr: should have a min that is not above its max",
         ),
+        ("silos.0.policy.hours", {"time_zone": "Mars"}, "silos[0].policy.hours.time_zone: Mars should be the IANA"),
+        ("silos.0.policy.hours", {"time_zone": "../x"}, "silos[0].policy.hours.time_zone: ../x should be the IANA"),
+        ("silos.0.policy.hours", {"time_zone": "Europe"}, "silos[0].policy.hours.time_zone: Europe should be the IANA"),
+        ("silos.0.policy.publish", ["data"], "silos[0].policy.publish[0]: data should be 'local_model'"),
+        ("silos.0.policy.require", ["secret"], "silos[0].policy.require[0]: secret should be 'private' or 'secure'"),
+        ("silos.0.policy.min_batch_size", 0, "silos[0].policy.min_batch_size: 0 should be greater than or equal to 1"),
         ("mlops_secret", "arn:aws:x", "mlops_secret: arn:aws:x should be of [A-Za-z0-9/_+=.@-]{1,512}"),
         ("silos", [], "silos: should have at least 1 item, not 0"),
     ],

@@ -50,7 +50,11 @@ def test_silo_has_the_aggregators_region_unless_it_names_one() -> None:
             {"lr": {"most": 1}},
             "silos[0].policy.hyperparameters.lr.most: unknown key; known here: min, max, any_of",
         ),
-        ("silos.0.policy.hours", {"from": 1}, "silos[0].policy.hours.from: unknown key; known here: start, end"),
+        (
+            "silos.0.policy.hours",
+            {"from": 1},
+            "silos[0].policy.hours.from: unknown key; known here: start, end, time",
+        ),
         ("silos.0.policy.hours", {"start": 1}, "silos[0].policy.hours.end: is missing"),
         ("silos", {}, "silos: should be a list"),
         ("aggregator", [], "aggregator: should be a mapping"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsilo.config.run import Run, majority, new_id
+from fedsilo.config.run import Run, default_quorum, new_id
 from fedsilo.errors import SpecError
 from fedsilo.keys import RunKeys
 from tests.support.strategies import NAMES
@@ -113,5 +113,6 @@ def test_new_id_is_valid_for_every_name_of_a_federation(federation: str) -> None
     assert Run.checked(VALUES | {"federation": federation, "run": new_id(federation)}).id.startswith(f"{federation}-20")
 
 
-def test_quorum_is_more_than_half_by_default() -> None:
-    assert [majority(silos) for silos in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]
+def test_quorum_is_more_than_half_by_default_or_what_the_policies_ask_for() -> None:
+    assert [default_quorum(silos) for silos in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]
+    assert [default_quorum(5, least_silos=least) for least in (2, 4, 5, 9)] == [3, 4, 5, 5]

@@ -232,8 +232,10 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     began = agents.status(second, SILOS[0])["started"]
     assert began > agents.status(first, SILOS[0])["finished"]
     heartbeat = agents.heartbeat(AGGREGATOR)
-    assert heartbeat.keys() == {"party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher"}
-    assert heartbeat["launcher"] == "local"
+    assert heartbeat.keys() == {
+        "party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher", "min_silos",
+    }  # fmt: skip
+    assert (heartbeat["launcher"], heartbeat["min_silos"]) == ("local", 2)
     agents.until_idle()
     assert f"takes part in run {second.id}" in agents.log(second, AGGREGATOR)
 

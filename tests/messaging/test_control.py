@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fedsilo.agent import policy
-from fedsilo.config.federation import Policy
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
 from fedsilo.errors import SpecError
 from fedsilo.messaging.control import Request

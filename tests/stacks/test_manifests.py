@@ -7,7 +7,8 @@ import kubernetes_validate
 import pytest
 
 from fedsilo import names
-from fedsilo.config.federation import Party, Policy
+from fedsilo.config.federation import Party
+from fedsilo.config.policy import Policy
 from stacks.cluster import KUBERNETES
 from tests.support.synthesis import Synthesized
 

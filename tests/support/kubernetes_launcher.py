@@ -14,7 +14,10 @@ CLEVELAND = parse_federation(
     {
         "name": "heart",
         "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},
-        "silos": [{"name": "cleveland", "vpc_cidr": "10.1.0.0/16", "policy": {"max_hours": 2}}],
+        "silos": [
+            {"name": "cleveland", "vpc_cidr": "10.1.0.0/16", "policy": {"max_hours": 2}},
+            {"name": "hungary", "vpc_cidr": "10.2.0.0/16"},
+        ],
     }
 ).party("cleveland")
 

@@ -38,7 +38,7 @@ def problems(section: str, name: str, change: Any) -> list[str]:
         {**(entry if isinstance(entry, dict) else {}), **change} if isinstance(change, dict) else change
     )
     with pytest.raises(SpecError) as caught:
-        yaml_files.validate(Declaration, raw, "workload.yaml: ")
+        yaml_files.validate(Declaration, raw, "workload.yaml")
     return str(caught.value).splitlines()
 
 
@@ -115,7 +115,7 @@ def test_all_mistakes_are_reported_at_once() -> None:
     raw = {**RAW, "evaluation": {"count": {"kind": "number"}}, "labels": {}}
     raw["metrics"] = {"Test:AUC": {"better": "higher"}}
     with pytest.raises(SpecError) as caught:
-        yaml_files.validate(Declaration, raw, "workload.yaml: ")
+        yaml_files.validate(Declaration, raw, "workload.yaml")
     assert [line.split(": ")[1] for line in str(caught.value).splitlines()] == [
         "metrics.Test:AUC.range",
         "evaluation.count.kind",
