@@ -19,7 +19,7 @@ import torch
 
 from bench.measure import peak_bytes
 from bench.task import Task, parser
-from fedsilo.workload.base import Aggregator, Sums, Trainer
+from fedsilo.workload.base import Aggregator, Sums, Trainer, metrics_of
 from fedsilo.workload.registry import SiloData
 
 Silo = tuple[Trainer, SiloData, Namespace]
@@ -82,7 +82,7 @@ def evaluate(aggregator: Aggregator, members: Iterable[Silo]) -> dict[str, float
     for trainer, data, args in members:
         trainer.set_model_params(parameters)
         sums.append(trainer.test(data.test, CPU, args))
-    return aggregator.metrics(total(sums))
+    return {name: estimate.value for name, estimate in metrics_of(aggregator, total(sums)).items()}
 
 
 def total(sums: list[Sums]) -> Sums:

@@ -95,6 +95,8 @@ class Event(StrEnum):
     """The aggregator ended a silo's part."""
     IGNORED = "ignored"
     """A silo's evaluation was left out of the metrics."""
+    UNCERTAIN = "uncertain"
+    """A metric was left out, because it is known too roughly."""
     FINISHED = "finished"
     """The final model is published."""
 

@@ -1,6 +1,7 @@
 """Formats of values for people, the same in a terminal, a log and a report."""
 
 from collections.abc import Sequence
+from decimal import ROUND_UP, Decimal
 
 NONE = "-"
 """The text for a value that does not exist."""
@@ -54,9 +55,22 @@ def ago(seconds: float | None) -> str:
     return "never" if seconds is None else f"{duration(float(round(seconds)))} ago"
 
 
-def score(value: float | None) -> str:
-    """A metric with three digits; ``NONE`` for None."""
-    return NONE if value is None else f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
+def score(value: float | None, bound: float = 0.0) -> str:
+    """A metric with three digits, such as ``0.878`` or ``0.878 ± 0.002``; ``NONE`` for None.
+
+    Args:
+        value: The metric.
+        bound: How far its exact value can be from ``value``, shown rounded up to one digit; 0 is not shown.
+    """
+    if value is None:
+        return NONE
+    shown = f"{value:.3f}" if abs(value) < 1000 else f"{value:.3g}"
+    return f"{shown} ± {_rounded_up(bound)}" if bound > 0 else shown
+
+
+def _rounded_up(bound: float) -> str:
+    exact = Decimal(str(max(bound, 1e-6)))  # a smaller one would be a long row of zeros
+    return f"{exact.quantize(Decimal(1).scaleb(exact.adjusted()), ROUND_UP):f}"
 
 
 def members(names: Sequence[str], most: int = 5) -> str:

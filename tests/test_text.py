@@ -31,6 +31,11 @@ def test_a_metric_has_three_digits() -> None:
     assert [score(value) for value in (None, 0.87654, -0.5, 123456.0)] == [NONE, "0.877", "-0.500", "1.23e+05"]
 
 
+def test_the_bound_of_a_metric_is_rounded_up() -> None:
+    found = [score(0.87654, bound) for bound in (0.0, 0.0012, 0.002, 0.00031, 0.0095)]
+    assert found == ["0.877", "0.877 ± 0.002", "0.877 ± 0.002", "0.877 ± 0.0004", "0.877 ± 0.010"]
+
+
 def test_a_long_text_is_cut_and_ends_with_an_ellipsis() -> None:
     assert [clip("silo", 4), clip("silos", 4), plain("silo", 4), plain("silos", 4)] == ["silo", "sil…", "silo", "sil…"]
 

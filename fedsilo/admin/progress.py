@@ -134,7 +134,11 @@ class RunProgress:
 
     def line(self) -> str:
         """The run in one line."""
-        scores = [f"{name.removeprefix('Test:')} {score(value)}" for name, value in self.aggregator.metrics.items()]
+        bounds = self.aggregator.bounds
+        scores = [
+            f"{name.removeprefix('Test:')} {score(value, bounds.get(name, 0.0))}"
+            for name, value in self.aggregator.metrics.items()
+        ]
         parts = [self.state, f"round {self.round}/{self.run.rounds}", *scores[:SCORES_SHOWN]]
         if self.round_is_open:
             parts.append(f"{len(self.answered)} of {len(self.run.silos)} answered")

@@ -34,6 +34,7 @@ def entry_to_json(entry: RunIndexEntry, status: Status) -> dict[str, Any]:
         "round": status.round,
         "rounds": entry.rounds,
         "metrics": dict(status.metrics),
+        "bounds": dict(status.bounds),
     }
 
 
@@ -46,7 +47,7 @@ def entry_row(entry: RunIndexEntry, status: Status) -> tuple[object, ...]:
         entry.silos,
         status.state,
         f"{min(status.round or 0, entry.rounds)}/{entry.rounds}",
-        score(status.metrics.get("Test:AUC")),
+        score(status.metrics.get("Test:AUC"), status.bounds.get("Test:AUC", 0.0)),
         plain(status.reason or status.unreadable, REASON_LENGTH),
     )
 
@@ -65,6 +66,7 @@ def progress_to_json(progress: RunProgress) -> dict[str, Any]:
         "waiting_for": progress.awaited(),
         "refused": {silo: aggregator.refused[silo] for silo in run.silos if silo in aggregator.refused},
         "metrics": dict(aggregator.metrics),
+        "bounds": dict(aggregator.bounds),
         "parties": {
             party: status.to_json() | {"note": progress.note(party)} for party, status in progress.statuses.items()
         },

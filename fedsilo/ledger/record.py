@@ -44,13 +44,20 @@ class Record:
         return statistics.median(after - before for before, after in pairwise(opened)) if opened[1:] else None
 
     def metric(self, name: str, silo: str | None = None) -> float | None:
-        """The last value of a metric of the global model; None if the aggregator wrote none.
+        """The value of ``newest``; None if there is none."""
+        line = self.newest(name, silo)
+        return None if line is None else line.value
+
+    def newest(self, name: str, silo: str | None = None) -> LedgerLine | None:
+        """The line of a metric of the newest global model that was evaluated; None if the aggregator wrote none.
 
         Args:
             name: The metric's name, as ``Test:AUC``.
             silo: The silo whose data it was measured on; None for that of all silos.
         """
-        for line in reversed(self.lines.get(names.AGGREGATOR, [])):
-            if (line.kind, line.name, line.silo) == (LineKind.METRIC, name, silo):
-                return line.value
-        return None
+        lines = [
+            line for line in self.lines.get(names.AGGREGATOR, []) if line.kind is LineKind.METRIC and line.silo == silo
+        ]
+        # A metric that the newest evaluation did not give has no value, whatever an earlier one gave.
+        of_newest = [line for line in lines if line.round == lines[-1].round and line.name == name]
+        return of_newest[-1] if of_newest else None

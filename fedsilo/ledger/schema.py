@@ -147,6 +147,8 @@ class Status(_Document):
     """From the aggregator: why it refused a silo, by the silo's name."""
     metrics: Annotated[Mapping[str, float], _read(lenient.metrics), PlainSerializer(_finite)] = {}
     """From the aggregator: the newest metrics of the global model."""
+    bounds: Annotated[Mapping[str, float], _read(lenient.metrics)] = {}
+    """From the aggregator: how far the exact values of ``metrics`` can be from those, where they are not exact."""
 
     sha256: Annotated[str, _text()] = ""
     """From the agent: the digest of run.json that the request named."""
@@ -262,6 +264,8 @@ class LedgerLine:
     """When the metric was recorded, the span ended, or the event happened."""
     value: float = 0.0
     """A metric's value."""
+    bound: float = 0.0
+    """How far the exact value of a metric can be from ``value``; 0 if it is exact."""
     round: int | None = None
     """The round; of a silo's metric the epoch."""
     silo: str | None = None
@@ -277,19 +281,21 @@ class LedgerLine:
         time = number(raw.get("end" if kind is LineKind.SPAN else "time"))
         start = number(raw.get("start")) if kind is LineKind.SPAN else time
         value = number(raw.get("value")) if kind is LineKind.METRIC else 0.0
-        if kind is None or time is None or start is None or value is None:
+        bound = number(raw.get("bound", 0.0))
+        if kind is None or time is None or start is None or value is None or bound is None or bound < 0:
             return None
         if not 0 <= start <= time <= MAX_TIME or not lenient.is_possible(name, value):
             return None
         silo = None if raw.get("silo") is None else plain(raw["silo"], NAME_LIMIT)
         text = plain(raw.get("text"), LINE_TEXT_LIMIT)
-        return cls(party, kind, name, start, time, value, count(raw.get("round", raw.get("step"))), silo, text)
+        return cls(party, kind, name, start, time, value, bound, count(raw.get("round", raw.get("step"))), silo, text)
 
     def dumps(self) -> str:
         """The line as it is stored, without its end. Raises ``ValueError`` for a value that is not finite."""
         line: dict[str, Any] = {"time": round(self.time, 4), "kind": self.kind, "name": plain(self.name, KEY_LIMIT)}
         if self.kind is LineKind.METRIC:
-            line |= {"value": self.value, "step": self.round} | ({"silo": self.silo} if self.silo else {})
+            line |= {"value": self.value} | ({"bound": self.bound} if self.bound else {})
+            line |= {"step": self.round} | ({"silo": self.silo} if self.silo else {})
         elif self.kind is LineKind.SPAN:
             line |= {"start": round(self.start, 4), "end": round(self.time, 4), "round": self.round}
         else:

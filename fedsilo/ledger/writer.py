@@ -70,7 +70,7 @@ class Ledger:
             self._status = self._status.changed(**fields)
         self._wake.set()
 
-    def metric(self, name: str, value: float, step: int, silo: str | None = None) -> None:
+    def metric(self, name: str, value: float, step: int, silo: str | None = None, bound: float = 0.0) -> None:
         """Record a metric of this party.
 
         Args:
@@ -78,9 +78,10 @@ class Ledger:
             value: Its value. Raises ``ValueError`` if it is not finite.
             step: The epoch at a silo, the round at the aggregator.
             silo: The silo, if the aggregator records a metric of one.
+            bound: How far the exact value can be from ``value``.
         """
         now = runtime.now().timestamp()
-        self._append(LedgerLine(self._party, LineKind.METRIC, name, now, now, float(value), step, silo))
+        self._append(LedgerLine(self._party, LineKind.METRIC, name, now, now, float(value), bound, step, silo))
 
     def event(self, name: Event, round_idx: int, text: str) -> None:
         """Record and log something that an operator wants to know."""

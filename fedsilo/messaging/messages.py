@@ -38,6 +38,9 @@ SUMS = (STATISTICS, EVALUATION)
 ROUND = "round_idx"
 """The round that a mail belongs to, from 0."""
 
+BINS = "bins"
+"""The bins for the histograms of the evaluation, as numbers that the workload knows to read; None without any."""
+
 REASON = "reason"
 """Why a silo's part has ended, or why a mail could not be opened."""
 

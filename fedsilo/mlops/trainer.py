@@ -131,8 +131,11 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
         """Record the metrics of the model after ``trained`` rounds of training."""
         if self._holdout is not None:
             totals = self._aggregator.test(self._holdout, self.args.device, self.args)
-        for name, value in metrics_of(self._aggregator, totals).items():
-            self._tracker.log_metric(name, value, trained)
+        for name, estimate in metrics_of(self._aggregator, totals).items():
+            if estimate.known:
+                self._tracker.log_metric(name, estimate.value, trained, estimate.bound)
+            else:
+                log.warning("round %d: %s", trained, estimate.left_out(name))
 
 
 class LogSink:
@@ -142,9 +145,9 @@ class LogSink:
         """Log a status."""
         log.info("%s", ", ".join(f"{name}: {value}" for name, value in fields.items()))
 
-    def metric(self, name: str, value: float, step: int) -> None:
+    def metric(self, name: str, value: float, step: int, *, bound: float = 0.0) -> None:
         """Log a metric."""
-        log.info("%s %.6g, step %d", name, value, step)
+        log.info("%s %.6g%s, step %d", name, value, f" ± {bound:.1g}" if bound else "", step)
 
 
 def main() -> int:

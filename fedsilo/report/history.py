@@ -104,18 +104,19 @@ class RunHistory:
         """How many rounds the run has completed."""
         return max(self.rounds, default=0)
 
-    def metric(self, name: str) -> dict[int, float]:
-        """A metric of the global model by rounds done; of a round that was repeated, the last value."""
+    def metric(self, name: str) -> dict[int, LedgerLine]:
+        """A metric of the global model by rounds done; of a round that was repeated, the last line."""
         found = {
-            line.round: line.value
+            line.round: line
             for line in self.of(LineKind.METRIC, AGGREGATOR)
             if line.name == name and line.silo is None and line.round is not None
         }
         return dict(sorted(found.items()))
 
-    def last(self, name: str) -> float | None:
-        """The newest value of a metric of the global model."""
-        return next(reversed(self.metric(name).values()), None)
+    def last(self, name: str) -> LedgerLine | None:
+        """A metric of the newest global model; None if its evaluation did not give the metric."""
+        rounds = [line.round or 0 for line in self.of(LineKind.METRIC, AGGREGATOR) if line.silo is None]
+        return self.metric(name).get(max(rounds, default=0))
 
     def metric_by_silo(self, name: str) -> dict[str, LedgerLine]:
         """The newest value of a metric of the global model on each silo's data."""

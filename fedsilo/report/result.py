@@ -43,6 +43,7 @@ class RunResult:
     def to_json(self) -> dict[str, Any]:
         """The content of ``result.json``."""
         opened, run = self.record.opened(), self.record.run
+        auc = self.record.newest(AUC)
         return {
             "run_id": run.id,
             "workload": run.workload,
@@ -51,7 +52,8 @@ class RunResult:
             "silos": run.silos,
             "rounds": run.rounds,
             "rounds_completed": self.record.rounds_completed,
-            "test_auc": self.record.metric(AUC),
+            "test_auc": None if auc is None else auc.value,
+            "test_auc_bound": None if auc is None else auc.bound,
             "test_accuracy": self.record.metric(ACCURACY),
             "test_loss": self.record.metric(LOSS),
             "round_seconds_median": self.record.round_seconds_median,
@@ -64,7 +66,8 @@ class RunResult:
         run, rows = self.record.run, []
         for name, party, silo in [*((silo, silo, silo) for silo in run.silos), (ALL, names.AGGREGATOR, None)]:
             status = self.record.statuses.get(party, Status())
-            scores = [score(self.record.metric(metric, silo)) for metric in (AUC, ACCURACY, LOSS)]
+            lines = [self.record.newest(metric, silo) for metric in (AUC, ACCURACY, LOSS)]
+            scores = [score(None) if line is None else score(line.value, line.bound) for line in lines]
             rows.append((name, status.state, status.samples, *scores))
         shown = terminal.table(
             ("", "state", "samples", "AUC", "accuracy", "loss"), rows, right=("samples", "AUC", "accuracy", "loss")

@@ -70,7 +70,7 @@ def header(history: RunHistory) -> Header:
     )
     metrics = [("test AUC", AUC), ("accuracy", ACCURACY), ("loss", LOSS)]
     found = [(name, history.last(metric)) for name, metric in metrics]
-    scores = ", ".join(f"{name} {score(value)}" for name, value in found if value is not None)
+    scores = ", ".join(f"{name} {_score(line)}" for name, line in found if line is not None)
     return Header(
         outcome=_words(state) or "No outcome",
         sentence=(f": {why}. " if why else ": ") + "; ".join(filter(None, (what, scores))) + ".",
@@ -87,8 +87,8 @@ def _part(history: RunHistory) -> str:
 
 def _tiles(history: RunHistory) -> list[Tile]:
     auc = history.metric(AUC)
-    best = max(auc, key=lambda rounds_done: auc[rounds_done], default=None)
-    highest = "" if best is None else f"best {score(auc[best])} after {best} rounds"
+    best = max(auc, key=lambda rounds_done: auc[rounds_done].value, default=None)
+    highest = "" if best is None else f"best {score(auc[best].value)} after {best} rounds"
     return [
         Tile("Test AUC", _score(history.last(AUC)), highest),
         Tile("Accuracy", _score(history.last(ACCURACY)), "of the global model"),
@@ -181,7 +181,7 @@ def _figure(
     flagged: Sequence[float],
     most: float,
 ) -> Figure:
-    points: Points = [(float(rounds_done), value) for rounds_done, value in history.metric(metric).items()]
+    points: Points = [(float(rounds_done), line.value) for rounds_done, line in history.metric(metric).items()]
     note = f"of the global model; {better}"
     if not points:
         return Figure(name, note, metric, None, None)
@@ -245,11 +245,11 @@ def silos(history: RunHistory) -> list[Silo]:
     return rows
 
 
-def _share(line: LedgerLine | None, overall: float | None) -> Gauge | None:
+def _share(line: LedgerLine | None, overall: LedgerLine | None) -> Gauge | None:
     """The gauge of a metric that lies between 0 and 1."""
     if line is None:
         return None
-    return Gauge(f"{line.value:.3f}", f"{line.value:.1%}", None if overall is None else f"{overall:.1%}")
+    return Gauge(_score(line), f"{line.value:.1%}", None if overall is None else f"{overall.value:.1%}")
 
 
 def _silo_state(history: RunHistory, silo: str, evaluated: int, newest: int) -> str:
@@ -373,8 +373,8 @@ def experiments(history: RunHistory) -> str:
     return ", ".join(f"{experiment} ({party})" for party, experiment in named.items() if experiment) or "none recorded"
 
 
-def _score(value: float | None) -> str:
-    return NONE if value is None else score(value)
+def _score(line: LedgerLine | None) -> str:
+    return NONE if line is None else score(line.value, line.bound)
 
 
 def _words(state: PartyState | None) -> str:

@@ -14,12 +14,12 @@ from fedsilo import (
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.messages import EVALUATION, REASON, REFUSED, ROUND, STATISTICS, MailKind
+from fedsilo.messaging.messages import BINS, EVALUATION, REASON, REFUSED, ROUND, STATISTICS, MailKind
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState, Span
 from fedsilo.text import plain
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
-from fedsilo.training.validation import check_parameters
+from fedsilo.training.validation import check_bins, check_parameters
 from fedsilo.workload.base import Sums, Trainer
 from fedsilo.workload.registry import SiloData
 
@@ -99,6 +99,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             raise MailError(f"the aggregator opened round {round_idx} of a run of {self.num_rounds} rounds")
         model = msg_params.get(MyMessage.MSG_ARG_KEY_MODEL_PARAMS) or {}
         check_parameters(model, self._trainer.get_model_params(), "the global model")
+        self._trainer.bins = check_bins(msg_params.get(BINS))
         self.round_idx = round_idx
         adapter = self.trainer_dist_adapter
         adapter.update_dataset()

@@ -10,47 +10,70 @@ from fedsilo.ledger.writer import Ledger
 from fedsilo.states import Event
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.tracking import Tracker
-from fedsilo.training.validation import check_parameters, finite
-from fedsilo.workload.base import BAD_SUMS_ERRORS, Sums, metrics_of
+from fedsilo.training.validation import check_bins, check_parameters, finite
+from fedsilo.workload.base import BAD_SUMS_ERRORS, Estimate, Sums, metrics_of
 
 
-def record_evaluation(
-    round_idx: int,
-    evaluations: Mapping[str, Sums],
-    aggregator: StreamingAggregator,
-    ledger: Ledger,
-    tracker: Tracker,
-) -> None:
-    """Record the metrics of the model that opened a round: it is the result of that many rounds.
+class Evaluations:
+    """Records how good each global model is, and chooses the bins in which the silos count their scores."""
 
-    With a hold-out set of the aggregator's own, the metrics of the global model are those on this set. Otherwise they
-    come from the silos' sums, added up.
+    def __init__(self, aggregator: StreamingAggregator, ledger: Ledger, tracker: Tracker) -> None:
+        self._aggregator, self._ledger, self._tracker = aggregator, ledger, tracker
 
-    Args:
-        round_idx: The round, from 0. The first model has seen no training, so it has no metrics.
-        evaluations: The sums by the names of the silos. A silo whose sums do not fit the others' is left out.
-        aggregator: Holds the model, the workload and the hold-out set.
-        ledger: Takes the metrics of each silo and of the global model.
-        tracker: Takes the metrics of the global model.
-    """
-    incompatible = find_incompatible(evaluations)
-    for silo, reason in incompatible.items():
-        ledger.event(Event.IGNORED, round_idx, f"{silo}: its evaluation is {reason}")
-    accepted = {silo: sums for silo, sums in sorted(evaluations.items()) if silo not in incompatible}
-    workload = aggregator.aggregator
-    if aggregator.test_global is None:
-        totals = total(accepted)
-    else:
-        totals = workload.test(aggregator.test_global, aggregator.device, aggregator.args)
-    if not totals or not round_idx:
-        return
-    for silo, sums in accepted.items():
-        for name, value in metrics_of(workload, sums).items():
-            ledger.metric(name, value, round_idx, silo=silo)
-    metrics = metrics_of(workload, totals)
-    for name, value in metrics.items():
-        tracker.log_metric(name, value, round_idx)
-    ledger.status(metrics=metrics)
+    @property
+    def bins(self) -> list[float] | None:
+        """The bins of the open round's evaluation, which its broadcast hands out; None in the first round."""
+        bins = self._aggregator.aggregator.bins
+        return None if bins is None else bins.tolist()
+
+    def resume(self, bins: object) -> None:
+        """Take the bins that an earlier aggregator handed out. Raises ``MailError`` if they are none."""
+        self._aggregator.aggregator.bins = check_bins(bins)
+
+    def record(self, round_idx: int, evaluations: Mapping[str, Sums]) -> None:
+        """Record the metrics of the model that opened a round: it is the result of that many rounds.
+
+        With a hold-out set of the aggregator's own, the metrics of the global model are those on this set. Otherwise
+        they come from the silos' sums, added up.
+
+        Args:
+            round_idx: The round, from 0. The first model has seen no training, so it has no metrics.
+            evaluations: The sums by the names of the silos. A silo whose sums do not fit the others' is left out.
+        """
+        incompatible = find_incompatible(evaluations)
+        for silo, reason in incompatible.items():
+            self._ledger.event(Event.IGNORED, round_idx, f"{silo}: its evaluation is {reason}")
+        accepted = {silo: sums for silo, sums in sorted(evaluations.items()) if silo not in incompatible}
+        workload, streaming = self._aggregator.aggregator, self._aggregator
+        if streaming.test_global is None:
+            totals = total(accepted)
+        else:
+            totals = workload.test(streaming.test_global, streaming.device, streaming.args)
+        if not totals:
+            return
+        if round_idx:
+            self._record_metrics(round_idx, accepted, totals)
+        workload.bins = workload.next_bins(totals)
+
+    def _record_metrics(self, round_idx: int, accepted: Mapping[str, Sums], totals: Sums) -> None:
+        for silo, sums in accepted.items():
+            for name, found in self._known(round_idx, sums, silo).items():
+                self._ledger.metric(name, found.value, round_idx, silo=silo, bound=found.bound)
+        metrics = self._known(round_idx, totals, "all silos")
+        for name, found in metrics.items():
+            self._tracker.log_metric(name, found.value, round_idx, found.bound)
+        self._ledger.status(
+            metrics={name: found.value for name, found in metrics.items()},
+            bounds={name: found.bound for name, found in metrics.items() if found.bound},
+        )
+
+    def _known(self, round_idx: int, sums: Sums, whose: str) -> dict[str, Estimate]:
+        """The metrics of ``sums`` but for those whose bound is too large, which are named in an event."""
+        metrics = metrics_of(self._aggregator.aggregator, sums)
+        for name, found in metrics.items():
+            if not found.known:
+                self._ledger.event(Event.UNCERTAIN, round_idx, found.left_out(f"{name} of {whose}"))
+        return {name: found for name, found in metrics.items() if found.known}
 
 
 def apply_statistics(statistics: Mapping[str, Sums], aggregator: StreamingAggregator) -> None:

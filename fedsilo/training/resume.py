@@ -3,7 +3,7 @@
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
-from fedsilo.messaging.messages import MODEL, REASON, REFUSED, MailKind
+from fedsilo.messaging.messages import BINS, MODEL, REASON, REFUSED, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event
 from fedsilo.training.aggregator import StreamingAggregator
@@ -28,6 +28,7 @@ def resume(
     model: Tensors = mail.groups.get(MODEL, {})
     check_parameters(model, aggregator.get_global_model_params(), notice.key)
     aggregator.set_global_model_params(model)
+    rounds.evaluations.resume(mail.fields.get(BINS))
     ledger.event(Event.RESUMED, mail.round_idx, "an earlier aggregator had opened this round")
     for silo in rounds.roster:
         silo.active = True

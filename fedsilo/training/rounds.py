@@ -17,7 +17,7 @@ from fedsilo.states import Event, PartyState, Span
 from fedsilo.text import QUOTE_LIMIT, plain
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager
-from fedsilo.training.evaluation import apply_statistics, find_incompatible, record_evaluation
+from fedsilo.training.evaluation import Evaluations, apply_statistics, find_incompatible
 from fedsilo.training.roster import Roster, Silo, names_of
 from fedsilo.training.tracking import Tracker
 from fedsilo.workload.base import Sums
@@ -36,10 +36,10 @@ class Rounds:
     def __init__(
         self, run: Run, aggregator: StreamingAggregator, comm: MailCommManager, ledger: Ledger, tracker: Tracker
     ) -> None:
-        self.roster = Roster(run)
+        self.roster, self.evaluations = Roster(run), Evaluations(aggregator, ledger, tracker)
         self.deadline = self.poll_at = 0.0
         """When the round closes, and when the silos' statuses are read next; on ``time.monotonic``'s clock."""
-        self._run, self._aggregator, self._comm, self._ledger, self._tracker = run, aggregator, comm, ledger, tracker
+        self._run, self._aggregator, self._comm, self._ledger = run, aggregator, comm, ledger
         self._broadcast: Notice | None = None  # of the model that opened the round
         self._opened: dict[int, float] = {}  # when this process opened each round, on the same clock
 
@@ -84,15 +84,14 @@ class Rounds:
 
     def close_round(self) -> None:
         """Make the mean of the updates the global model, and open the next round with it."""
-        round_idx = self.round_idx
-        record_evaluation(round_idx, self.roster.evaluations, self._aggregator, self._ledger, self._tracker)
-        with self._ledger.span(Span.AGGREGATE, round_idx):
+        self.evaluations.record(self.round_idx, self.roster.evaluations)
+        with self._ledger.span(Span.AGGREGATE, self.round_idx):
             self._aggregator.aggregate()
-        self._open_round(round_idx + 1)
+        self._open_round(self.round_idx + 1)
 
     def _open_round(self, round_idx: int) -> None:
-        silos = [silo.name for silo in self.roster.remaining]
-        notice = self._comm.broadcast(silos, round_idx, self._aggregator.get_global_model_params())
+        silos, model = names_of(self.roster.remaining), self._aggregator.get_global_model_params()
+        notice = self._comm.broadcast(silos, round_idx, model, self.evaluations.bins)
         self.begin_round(round_idx, notice)
 
     def begin_round(self, round_idx: int, notice: Notice) -> None:
@@ -107,11 +106,11 @@ class Rounds:
 
     def end(self) -> None:
         """Publish the final model and take no more mail."""
-        record_evaluation(self.round_idx, self.roster.evaluations, self._aggregator, self._ledger, self._tracker)
+        self.evaluations.record(self.round_idx, self.roster.evaluations)
         self._comm.mailbox.publish_model(self._aggregator.get_global_model_params())
         self.deadline = self.poll_at = math.inf
-        finished = sum(silo.finished for silo in self.roster)
-        self._ledger.event(Event.FINISHED, self.round_idx, f"model published; {finished} silos have it")
+        text = f"model published; {sum(silo.finished for silo in self.roster)} silos have it"
+        self._ledger.event(Event.FINISHED, self.round_idx, text)
         self._comm.stop_receive_message()
 
     def fail(self, reason: str) -> NoReturn:

@@ -61,8 +61,8 @@ class MetricSink(Protocol):
     def status(self, **fields: Any) -> None:
         """Take fields of the party's status that have changed."""
 
-    def metric(self, name: str, value: float, step: int) -> None:
-        """Take a metric of the party."""
+    def metric(self, name: str, value: float, step: int, *, bound: float = 0.0) -> None:
+        """Take a metric of the party; ``bound`` is how far its exact value can be from ``value``."""
 
 
 class Tracker:
@@ -89,7 +89,7 @@ class Tracker:
         sink.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
         self._thread = runtime.start_thread("tracking", self._record)
 
-    def log_metric(self, name: str, value: float, step: int) -> None:
+    def log_metric(self, name: str, value: float, step: int, bound: float = 0.0) -> None:
         """Record a metric.
 
         Args:
@@ -97,10 +97,11 @@ class Tracker:
             value: Its value. A value that is not finite, such as the AUC of a set with one class, is left out,
                 because SageMaker takes none.
             step: The epoch at a silo, the round at the aggregator.
+            bound: How far the exact value can be from ``value``. SageMaker has no place for it.
         """
         if not math.isfinite(value):
             return
-        self._sink.metric(name, value, step)
+        self._sink.metric(name, value, step, bound=bound)
         self._metrics.put((name, value, step, runtime.now().timestamp()))
 
     def __enter__(self) -> "Tracker":

@@ -8,6 +8,9 @@ from fedsilo.errors import MailError
 from fedsilo.messaging.codec import Tensors
 from fedsilo.text import QUOTE_LIMIT, members, plain
 
+MOST_BINS = 10_000
+"""The most numbers that may describe the bins of an evaluation."""
+
 
 def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:
     """Check that tensors can be the parameters of a model.
@@ -31,6 +34,20 @@ def check_parameters(tensors: Tensors, expected: Tensors, where: str) -> None:
     for name, tensor in tensors.items():
         if not finite(tensor):
             raise MailError(f"{where}: {name} has values that are not finite")
+
+
+def check_bins(bins: object) -> torch.Tensor | None:
+    """The bins that a broadcast hands out for the evaluation, float64 [n]; None if it hands out none.
+
+    Raises:
+        MailError: They are not a list of up to ``MOST_BINS`` finite numbers.
+    """
+    if bins is None:
+        return None
+    numbers = bins if isinstance(bins, list) and 1 <= len(bins) <= MOST_BINS else [None]
+    if not all(type(each) is float and math.isfinite(each) for each in numbers):
+        raise MailError("the bins of the evaluation are not a list of finite numbers")
+    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def finite(tensor: torch.Tensor) -> bool:

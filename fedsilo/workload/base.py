@@ -9,7 +9,7 @@ import math
 import sys
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -22,6 +22,27 @@ from fedml.core import ClientTrainer, ServerAggregator
 
 Sums = dict[str, torch.Tensor]
 """Named tensors, float64 or int64, that are added up over silos element by element."""
+
+
+class Estimate(NamedTuple):
+    """A metric that is known up to a bound."""
+
+    value: float
+    bound: float = 0.0
+    """How far the exact value can be from ``value``; 0 if the value is exact."""
+
+    @property
+    def known(self) -> bool:
+        """Whether the value says enough to be shown."""
+        return self.bound <= LARGEST_BOUND
+
+    def left_out(self, name: str) -> str:
+        """Why the metric ``name`` is not shown, for a reader."""
+        return f"{name} is left out: it is known to ± {self.bound:.2g} only; ± {LARGEST_BOUND} is the most"
+
+
+LARGEST_BOUND = 0.01
+"""A metric with a larger bound is neither recorded nor shown."""
 
 BAD_SUMS_ERRORS = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 """What a workload may raise for sums of the right shape whose values are impossible."""
@@ -58,6 +79,10 @@ class Trainer(ClientTrainer):  # type: ignore[misc]
     ``args.tracker.log_metric(name, value, step)``.
     """
 
+    bins: torch.Tensor | None = None
+    """The bins for the histograms of ``test``, as ``Aggregator.next_bins`` describes them; None in a run's first test.
+    fedsilo sets them before each test."""
+
     def get_model_params(self) -> "OrderedDict[str, torch.Tensor]":
         """The model's parameters and buffers, by name."""
         return state(self.model)
@@ -78,6 +103,9 @@ class Trainer(ClientTrainer):  # type: ignore[misc]
 class Aggregator(ServerAggregator):  # type: ignore[misc]
     """The aggregator's side of a workload. Subclasses define ``metrics``, and ``test`` if there is a hold-out set."""
 
+    bins: torch.Tensor | None = None
+    """The bins with which the model was tested: those of the silos' ``Trainer.bins``."""
+
     def get_model_params(self) -> "OrderedDict[str, torch.Tensor]":
         """The model's parameters and buffers, by name."""
         return state(self.model)
@@ -93,23 +121,38 @@ class Aggregator(ServerAggregator):  # type: ignore[misc]
         """The sums over the aggregator's own hold-out set."""
         raise NotImplementedError
 
-    def metrics(self, totals: Sums) -> dict[str, float]:
+    def metrics(self, totals: Sums) -> Mapping[str, float | Estimate]:
         """Compute metrics from the sums of ``Trainer.test``.
 
         Args:
             totals: The sums of one silo, or those of all silos added up.
 
         Returns:
-            The metrics by name. The usual names are ``Test:AUC``, ``Test:Loss`` and ``Test:Accuracy``.
+            The metrics by name. The usual names are ``Test:AUC``, ``Test:Loss`` and ``Test:Accuracy``. A metric that
+            is not exact is an ``Estimate``.
         """
         raise NotImplementedError
 
+    def next_bins(self, totals: Sums) -> torch.Tensor | None:
+        """Choose the bins for the histograms of the next test; none by default.
 
-def metrics_of(aggregator: Aggregator, sums: Sums) -> dict[str, float]:
+        Every silo gets them with the next model, so they may tell what is true of all samples, and nothing of one.
+
+        Args:
+            totals: The sums of ``Trainer.test``, all silos added up.
+
+        Returns:
+            What describes the bins, float64 [n]; None if the workload has no histograms.
+        """
+        return None
+
+
+def metrics_of(aggregator: Aggregator, sums: Sums) -> dict[str, Estimate]:
     """Compute the metrics of ``sums``, without those that are not finite; none if the sums are impossible."""
     try:
         metrics = aggregator.metrics(sums)
     except BAD_SUMS_ERRORS as error:
         log.warning("no metrics can be computed from an evaluation: %s: %s", type(error).__name__, error)
         return {}
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+    estimates = {name: found if isinstance(found, Estimate) else Estimate(found) for name, found in metrics.items()}
+    return {name: estimate for name, estimate in estimates.items() if all(map(math.isfinite, estimate))}

@@ -25,8 +25,10 @@ TRAINING = {"state": PartyState.TRAINING, "round": 2, "answered": ["cleveland"],
 
 
 def test_the_line_of_an_open_round_names_the_silos_that_are_waited_for() -> None:
-    line = progress(TRAINING | {"metrics": {"Test:AUC": 0.81, "Test:Loss": 0.44}}).line()
-    assert line == "TRAINING  round 2/5  AUC 0.810  Loss 0.440  1 of 3 answered  waiting for hungary"
+    line = progress(
+        TRAINING | {"metrics": {"Test:AUC": 0.81, "Test:Loss": 0.44}, "bounds": {"Test:AUC": 0.00111}}
+    ).line()
+    assert line == "TRAINING  round 2/5  AUC 0.810 ± 0.002  Loss 0.440  1 of 3 answered  waiting for hungary"
 
 
 @pytest.mark.parametrize(

@@ -199,6 +199,7 @@ def test_show_tells_which_silos_answered_are_late_or_were_refused(operator: Oper
     operator.say(
         "run-1", "aggregator", state="TRAINING", round=4, answered=["cleveland"], present=["cleveland"],
         refused={"long-beach": "declares 0 training samples"}, metrics={"Test:AUC": 0.81, "Test:Loss": 0.44},
+        bounds={"Test:AUC": 0.002},
     )  # fmt: skip
     operator.say("run-1", "cleveland", state="WAITING", round=4, parameters={"train data size": 199})
     operator.say("run-1", "long-beach", state="REFUSED", reason="policy.max_rounds: 50 is more than 10")
@@ -207,10 +208,11 @@ def test_show_tells_which_silos_answered_are_late_or_were_refused(operator: Oper
     assert printed["answered"] == ["cleveland"]
     assert printed["refused"] == {"long-beach": "declares 0 training samples"}
     assert printed["metrics"] == {"Test:AUC": 0.81, "Test:Loss": 0.44}
+    assert printed["bounds"] == {"Test:AUC": 0.002}
     assert printed["parties"]["cleveland"]["samples"] == 199
     assert printed["parties"]["long-beach"]["note"] == "policy.max_rounds: 50 is more than 10"
     rows = {line.split()[0]: line for line in operator.run("run", "show", "run-1").stdout.splitlines() if line.strip()}
-    assert "TRAINING  round 4/50  AUC 0.810  Loss 0.440  1 of 3 answered" in rows["state"]
+    assert "TRAINING  round 4/50  AUC 0.810 ± 0.002  Loss 0.440  1 of 3 answered" in rows["state"]
     assert "1 of 3 silos, after 120 s" in rows["quorum"]
     assert rows["cleveland"].split()[1:5] == ["WAITING", "4", "yes", "199"]
     assert "late" in rows["hungary"]

@@ -114,12 +114,20 @@ def test_a_heartbeat_is_read_by_the_clock_of_s3_under_the_name_of_its_key() -> N
     ("line", "stored"),
     [
         (
-            LedgerLine("aggregator", LineKind.METRIC, "Test:AUC", 5.0, 5.0, 0.75, 3),
+            LedgerLine("aggregator", LineKind.METRIC, "Test:AUC", 5.0, 5.0, 0.75, round=3),
             {"time": 5.0, "kind": "metric", "name": "Test:AUC", "value": 0.75, "step": 3},
         ),
         (
-            LedgerLine("aggregator", LineKind.METRIC, "Test:AUC", 5.0, 5.0, 0.75, 3, "hungary"),
-            {"time": 5.0, "kind": "metric", "name": "Test:AUC", "value": 0.75, "step": 3, "silo": "hungary"},
+            LedgerLine("aggregator", LineKind.METRIC, "Test:AUC", 5.0, 5.0, 0.75, 0.002, 3, "hungary"),
+            {
+                "time": 5.0,
+                "kind": "metric",
+                "name": "Test:AUC",
+                "value": 0.75,
+                "bound": 0.002,
+                "step": 3,
+                "silo": "hungary",
+            },
         ),
         (
             LedgerLine("aggregator", LineKind.EVENT, "opened", 5.0, 5.0, round=0, text="2 silos"),
@@ -148,6 +156,8 @@ def test_a_line_is_stored_under_the_names_that_readers_know(line: LedgerLine, st
         {"time": 1e11},
         {"value": None},
         {"value": 1.5},
+        {"bound": -0.1},
+        {"bound": "small"},
     ],
 )
 def test_a_line_that_can_not_be_true_is_left_out(change: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ class Recorder:
     def __init__(self) -> None:
         self.metrics: dict[tuple[str, int], float] = {}
 
-    def log_metric(self, name: str, value: float, step: int) -> None:
+    def log_metric(self, name: str, value: float, step: int, bound: float = 0.0) -> None:
         assert self.metrics.setdefault((name, step), value) is value, "recorded twice"
 
 

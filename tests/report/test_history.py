@@ -46,4 +46,14 @@ def test_a_silo_can_not_make_up_rounds() -> None:
 def test_the_last_value_of_a_repeated_round_counts() -> None:
     repeated = finished(3)
     repeated.lines["aggregator"] += [metric("Test:AUC", 0.25, 2, START + 7)]
-    assert RunHistory(repeated.record()).metric("Test:AUC") == {1: 0.875, 2: 0.25, 3: 0.875}
+    found = RunHistory(repeated.record()).metric("Test:AUC")
+    assert {rounds_done: line.value for rounds_done, line in found.items()} == {1: 0.875, 2: 0.25, 3: 0.875}
+
+
+def test_a_metric_that_the_newest_evaluation_did_not_give_has_no_last_value() -> None:
+    told = finished(3)
+    told.lines["aggregator"] += [metric("Test:Loss", 0.25, 4, START + 9)]
+    history = RunHistory(told.record())
+    assert history.last("Test:AUC") is None
+    assert history.last("Test:Loss") == history.metric("Test:Loss")[4]
+    assert 4 not in history.metric("Test:AUC")

@@ -20,6 +20,7 @@ def test_a_result_holds_the_last_scores_and_the_times() -> None:
         "rounds": 3,
         "rounds_completed": 3,
         "test_auc": 0.875,
+        "test_auc_bound": 0.0012,
         "test_accuracy": 0.8125,
         "test_loss": 0.4321,
         "round_seconds_median": 2.0,
@@ -48,6 +49,6 @@ def test_the_table_ends_with_the_whole_federation() -> None:
         console.print(RunResult.of(finished(3, dead_from=1).record()).table())
     title, _, *silos, everything = [line for line in shown.get().splitlines() if line.strip()]
     assert title.split() == ["heart-20261122-081500:", "3", "of", "3", "rounds"]
-    assert silos[0].split() == ["cleveland", "FINISHED", "199", "0.865", "0.802", "0.422"]
+    assert silos[0].split() == ["cleveland", "FINISHED", "199", "0.865", "±", "0.002", "0.802", "0.422"]
     assert silos[3].split() == ["long-beach", "TRAINING", "-", "-", "-", "-"]
-    assert everything.split()[-5:] == ["FINISHED", "-", "0.875", "0.812", "0.432"]
+    assert everything.split()[-7:] == ["FINISHED", "-", "0.875", "±", "0.002", "0.812", "0.432"]

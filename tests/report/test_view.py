@@ -9,7 +9,7 @@ from tests.support.ledgers import RUN, START, WrittenLedger, event, finished, sp
 
 def test_a_finished_run_opens_with_its_outcome() -> None:
     text = finished(20).page().text
-    told = "20 of 20 rounds in 41.5 s, 4 of 4 silos finished; test AUC 0.875, accuracy 0.812, loss 0.432."
+    told = "20 of 20 rounds in 41.5 s, 4 of 4 silos finished; test AUC 0.875 ± 0.002, accuracy 0.812, loss 0.432."
     assert f"Finished: {told}" in text
     assert "2026-11-22 08:15:00 UTC" in text
     assert "heart-aggregator (aggregator)" in text
@@ -21,7 +21,7 @@ def test_a_finished_run_opens_with_its_outcome() -> None:
 def test_silos_show_their_last_scores_and_samples() -> None:
     page = finished(3).page()
     cells = [text for tag, text in page.texts if tag == "span"]
-    assert cells[:3] == ["0.865", "0.802", "199"]
+    assert cells[:3] == ["0.865 ± 0.002", "0.802", "199"]
     assert [attrs["style"] for tag, attrs in page.elements if tag == "i"][:3] == [
         "width:86.5%",
         "width:80.2%",
@@ -109,7 +109,7 @@ def test_500_rounds_stay_small_and_the_page_says_what_it_sums_up(dead_from: int 
     page = finished(500, dead_from).page()
     assert len(page.html.encode()) < 400_000
     assert "spans are too many to draw one by one: each column stands for 4.2 s" in page.text
-    assert re.search(r"5000\.8750\.4320\.812[34] of 4\d+\.\d", page.text)  # the last row of the table
+    assert re.search(r"5000\.875 ± 0\.0020\.4320\.812[34] of 4\d+\.\d", page.text)  # the last row of the table
 
 
 def test_an_epoch_belongs_to_the_round_in_which_it_was_trained() -> None:

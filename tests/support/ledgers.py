@@ -101,7 +101,7 @@ def span(name: str, start: float, end: float, round_idx: int) -> dict[str, Any]:
     return {"kind": "span", "time": end, "name": name, "start": start, "end": end, "round": round_idx}
 
 
-def metric(name: str, value: float, step: int, time: float, **more: str) -> dict[str, Any]:
+def metric(name: str, value: float, step: int, time: float, **more: str | float) -> dict[str, Any]:
     return {"kind": "metric", "time": time, "name": name, "value": value, "step": step, **more}
 
 
@@ -117,9 +117,10 @@ def finished(rounds: int, dead_from: int | None = None) -> WrittenLedger:
         opened, closed = START + 2 * k, START + 2 * k + 1.5
         present = SILOS if dead_from is None or k < dead_from else SILOS[:3]
         aggregator += [event("opened", k, opened, "4 silos")]
-        for name, value in (("Test:AUC", 0.875), ("Test:Loss", 0.4321), ("Test:Accuracy", 0.8125)) if k else ():
-            aggregator += [metric(name, value, k, closed)]
-            aggregator += [metric(name, value - 0.01, k, closed, silo=silo) for silo in present]
+        metrics = (("Test:AUC", 0.875, {"bound": 0.0012}), ("Test:Loss", 0.4321, {}), ("Test:Accuracy", 0.8125, {}))
+        for name, value, bound in metrics if k else ():
+            aggregator += [metric(name, value, k, closed, **bound)]
+            aggregator += [metric(name, value - 0.01, k, closed, silo=silo, **bound) for silo in present]
         if k == rounds:
             break
         for silo in present:

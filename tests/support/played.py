@@ -22,7 +22,7 @@ SOME_STATISTICS: Sums = {
 }
 """The statistics of 50 patients whose 13 features have mean 0 and variance 1."""
 
-SOME_EVALUATION: Sums = metrics.binary_sums(torch.tensor([-1.0, 0.5, 2.0]), torch.tensor([0, 1, 1]), 0.0)
+SOME_EVALUATION: Sums = metrics.binary_sums(torch.tensor([-1.0, 0.5, 2.0]), torch.tensor([0, 1, 1]), None)
 
 SOME_MODEL = {
     "linear.weight": torch.zeros(1, 13),

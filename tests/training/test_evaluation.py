@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 import torch
 
-from fedsilo.errors import RunError
+from fedsilo.errors import MailError, RunError
 from fedsilo.training.aggregator import StreamingAggregator
-from fedsilo.training.evaluation import apply_statistics, find_incompatible, record_evaluation, total
-from fedsilo.workload.base import Aggregator, Sums
+from fedsilo.training.evaluation import Evaluations, apply_statistics, find_incompatible, total
+from fedsilo.workload.base import Aggregator, Estimate, Sums
 
 USUAL: Sums = {"count": torch.tensor(4), "loss": torch.tensor(2.0).double()}
 
@@ -23,8 +23,12 @@ class MeanLoss(Aggregator):
     def test(self, test_data: Any, device: torch.device, args: Any) -> Sums:
         return dict(test_data)
 
-    def metrics(self, totals: Sums) -> dict[str, float]:
-        return {"Test:Loss": float(totals["loss"]) / int(totals["count"])}
+    def metrics(self, totals: Sums) -> dict[str, float | Estimate]:
+        loss = float(totals["loss"])
+        return {"Test:Loss": loss / int(totals["count"]), "Test:AUC": Estimate(0.5, loss / 1000)}
+
+    def next_bins(self, totals: Sums) -> torch.Tensor:
+        return totals["loss"].double()[None]
 
 
 def aggregator(holdout: Sums | None = None) -> StreamingAggregator:
@@ -44,11 +48,11 @@ class Recorder:
     def event(self, name: str, round_idx: int, text: str) -> None:
         self.events.append((name, round_idx, text))
 
-    def metric(self, name: str, value: float, step: int, silo: str) -> None:
-        self.of_silos.append((name, value, step, silo))
+    def metric(self, name: str, value: float, step: int, silo: str, bound: float) -> None:
+        self.of_silos.append((name, value, step, silo, bound))
 
-    def log_metric(self, name: str, value: float, step: int) -> None:
-        self.of_all.append((name, value, step))
+    def log_metric(self, name: str, value: float, step: int, bound: float) -> None:
+        self.of_all.append((name, value, step, bound))
 
     def status(self, **fields: Any) -> None:
         self.last = fields
@@ -56,7 +60,7 @@ class Recorder:
 
 def record(round_idx: int, evaluations: dict[str, Sums], holdout: Sums | None = None) -> Recorder:
     recorder = Recorder()
-    record_evaluation(round_idx, evaluations, aggregator(holdout), recorder, recorder)  # type: ignore[arg-type]
+    Evaluations(aggregator(holdout), recorder, recorder).record(round_idx, evaluations)  # type: ignore[arg-type]
     return recorder
 
 
@@ -91,17 +95,52 @@ def test_sums_of_all_silos_in_a_wrong_dtype_are_found() -> None:
 def test_metrics_are_recorded_for_each_silo_and_for_all() -> None:
     west, east = USUAL, USUAL | {"loss": torch.tensor(6.0).double()}
     found = record(2, {"west": west, "east": east})
-    assert found.of_silos == [("Test:Loss", 1.5, 2, "east"), ("Test:Loss", 0.5, 2, "west")]
-    assert found.of_all == [("Test:Loss", 1.0, 2)]
-    assert found.last == {"metrics": {"Test:Loss": 1.0}}
+    assert found.of_silos == [
+        ("Test:Loss", 1.5, 2, "east", 0),
+        ("Test:AUC", 0.5, 2, "east", 0.006),
+        ("Test:Loss", 0.5, 2, "west", 0),
+        ("Test:AUC", 0.5, 2, "west", 0.002),
+    ]
+    assert found.of_all == [("Test:Loss", 1.0, 2, 0), ("Test:AUC", 0.5, 2, 0.008)]
+    assert found.last == {"metrics": {"Test:Loss": 1.0, "Test:AUC": 0.5}, "bounds": {"Test:AUC": 0.008}}
     assert found.events == []
+
+
+def test_a_metric_whose_bound_is_too_large_is_left_out_with_the_reason() -> None:
+    found = record(2, {"west": USUAL, "east": USUAL | {"loss": torch.tensor(200.0).double()}})
+    assert [(name, silo) for name, *_, silo, _ in found.of_silos] == [
+        ("Test:Loss", "east"),
+        ("Test:Loss", "west"),
+        ("Test:AUC", "west"),
+    ]
+    assert found.last == {"metrics": {"Test:Loss": 25.25}, "bounds": {}}
+    assert found.events == [
+        ("uncertain", 2, "Test:AUC of east is left out: it is known to ± 0.2 only; ± 0.01 is the most"),
+        ("uncertain", 2, "Test:AUC of all silos is left out: it is known to ± 0.2 only; ± 0.01 is the most"),
+    ]
+
+
+def test_bins_follow_the_sums_of_the_round_before_and_are_resumed() -> None:
+    recorder = Recorder()
+    evaluations = Evaluations(aggregator(), recorder, recorder)  # type: ignore[arg-type]
+    assert evaluations.bins is None
+    evaluations.record(0, {"west": USUAL, "east": USUAL})
+    assert evaluations.bins == [4.0]
+    evaluations.record(1, {})
+    assert evaluations.bins == [4.0], "without an evaluation the bins stay"
+    resumed = Evaluations(aggregator(), recorder, recorder)  # type: ignore[arg-type]
+    resumed.resume(evaluations.bins)
+    assert resumed.bins == [4.0]
+    for odd in ("text", [], [1.0, float("inf")], ["1"], [True], [0.0] * 10_001):
+        with pytest.raises(MailError, match="not a list of finite numbers"):
+            resumed.resume(odd)
 
 
 def test_an_evaluation_that_does_not_fit_is_named_and_left_out() -> None:
     found = record(1, {"west": USUAL, "odd": {"count": torch.tensor([1])}, "east": USUAL})
     assert found.events == [("ignored", 1, "odd: its evaluation is not like that of the others")]
-    assert found.of_all == [("Test:Loss", 0.5, 1)]
-    assert [silo for *_, silo in found.of_silos] == ["east", "west"]
+    assert found.of_all == [("Test:Loss", 0.5, 1, 0), ("Test:AUC", 0.5, 1, 0.004)]
+    assert [silo for name, *_, silo, _ in found.of_silos if name == "Test:Loss"] == ["east", "west"]
 
 
 def test_the_model_before_any_training_has_no_metrics() -> None:
@@ -113,8 +152,8 @@ def test_the_model_before_any_training_has_no_metrics() -> None:
 
 def test_a_hold_out_set_of_the_aggregators_own_gives_the_metrics_of_all() -> None:
     found = record(1, {"west": USUAL}, holdout={"count": torch.tensor(1), "loss": torch.tensor(3.0).double()})
-    assert found.of_all == [("Test:Loss", 3.0, 1)]
-    assert found.of_silos == [("Test:Loss", 0.5, 1, "west")]
+    assert found.of_all[0] == ("Test:Loss", 3.0, 1, 0)
+    assert found.of_silos[0] == ("Test:Loss", 0.5, 1, "west", 0)
 
 
 def test_statistics_of_all_silos_go_into_the_first_model() -> None:

@@ -5,7 +5,7 @@ from collections import OrderedDict
 import torch
 
 from fedsilo.workload import metrics
-from fedsilo.workload.base import Aggregator, Sums
+from fedsilo.workload.base import Aggregator, Estimate, Sums
 
 CONSTANT = 1e-12
 """A feature whose variance is below this fraction of its mean square is constant; the rest is rounding."""
@@ -35,5 +35,8 @@ class HeartDiseaseAggregator(Aggregator):
         aggregated.update(mean=self.model.mean, std=self.model.std)
         return aggregated
 
-    def metrics(self, totals: Sums) -> dict[str, float]:
-        return metrics.binary_metrics(totals)
+    def metrics(self, totals: Sums) -> dict[str, float | Estimate]:
+        return metrics.binary_metrics(totals, self.bins)
+
+    def next_bins(self, totals: Sums) -> torch.Tensor | None:
+        return metrics.binary_bins(totals, self.bins)

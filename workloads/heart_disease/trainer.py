@@ -67,8 +67,8 @@ class HeartDiseaseTrainer(Trainer):
             args.tracker.log_metric("Validation:AUC", self._auc(self.local_test_dataset, device), step)
 
     def test(self, test_data: Patients, device: torch.device, args: Namespace) -> Sums:
-        """The sums of ``binary_sums`` over the local test set. The reference is the logit of the mean patient."""
-        return metrics.binary_sums(self._logits(test_data, device), test_data.labels, self.model.linear.bias.item())
+        """The sums of ``binary_sums`` over the local test set."""
+        return metrics.binary_sums(self._logits(test_data, device), test_data.labels, self.bins)
 
     def _auc(self, patients: Patients, device: torch.device) -> float:
         return metrics.roc_auc(self._logits(patients, device), patients.labels)

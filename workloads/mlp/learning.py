@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from fedsilo.workload import metrics
-from fedsilo.workload.base import Aggregator, Sums, Trainer
+from fedsilo.workload.base import Aggregator, Estimate, Sums, Trainer
 
-from .data import INPUTS, Samples
+from .data import Samples
 
 BATCH = 4096
 """Samples that an evaluation takes at once, as many as the largest batch of training."""
@@ -51,23 +51,20 @@ class MlpTrainer(Trainer):
             args.tracker.log_metric("Validation:AUC", auc, step)
 
     def test(self, test_data: Samples, device: torch.device, args: Namespace) -> Sums:
-        return sums(self.model, test_data, device)
+        return metrics.binary_sums(logits(self.model, test_data.inputs, device), test_data.labels, self.bins)
 
 
 class MlpAggregator(Aggregator):
     """Evaluates with the sums of all silos, or with those of its own hold-out set."""
 
     def test(self, test_data: Samples, device: torch.device, args: Namespace) -> Sums:
-        return sums(self.model, test_data, device)
+        return metrics.binary_sums(logits(self.model, test_data.inputs, device), test_data.labels, self.bins)
 
-    def metrics(self, totals: Sums) -> dict[str, float]:
-        return metrics.binary_metrics(totals)
+    def metrics(self, totals: Sums) -> dict[str, float | Estimate]:
+        return metrics.binary_metrics(totals, self.bins)
 
-
-def sums(model: nn.Module, samples: Samples, device: torch.device) -> Sums:
-    """The sums of ``binary_sums`` over the samples. The reference is the logit of the zero input."""
-    reference = logits(model, torch.zeros(1, INPUTS), device)
-    return metrics.binary_sums(logits(model, samples.inputs, device), samples.labels, reference.item())
+    def next_bins(self, totals: Sums) -> torch.Tensor | None:
+        return metrics.binary_bins(totals, self.bins)
 
 
 @torch.no_grad()
