@@ -180,7 +180,7 @@ class Federation:
         self._aws = self._stack.enter_context(emulator.Emulator())
         self._stack.callback(os.environ.update, dict(os.environ))
         self._stack.callback(os.environ.clear)
-        emulator.use(self._aws.endpoint, "us-east-1")
+        emulator.use(self._aws.endpoint, self._aws.access_key, "us-east-1")
         create_hub(self.described)
         self.client = HubClient.of(self.described)
         self.client.put_run(self.run)

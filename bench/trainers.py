@@ -15,14 +15,21 @@ from fedsilo.local import emulator
 
 
 def trainer_environment(party: Settings, endpoint: str, scratch: Path) -> dict[str, str]:
-    """What a local trainer's environment holds: a pod's, and the endpoint; temporary files go to ``scratch``."""
-    environment = emulator.environment(endpoint, party.hub_region) | party.to_environment()
-    return environment | {
-        "TMPDIR": str(scratch),
-        "OMP_NUM_THREADS": "1",
-        "PYTHONUNBUFFERED": "1",
-        "MALLOC_ARENA_MAX": "2",
-    }
+    """What a local trainer's environment holds: a pod's, and what this process uses as AWS, at ``endpoint``.
+
+    Temporary files go to ``scratch``.
+    """
+    aws = emulator.environment(endpoint, os.environ["AWS_ACCESS_KEY_ID"], party.hub_region)
+    return (
+        aws
+        | party.to_environment()
+        | {
+            "TMPDIR": str(scratch),
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "MALLOC_ARENA_MAX": "2",
+        }
+    )
 
 
 class Trainer:

@@ -24,7 +24,7 @@ def endpoint() -> Iterator[str]:
     """The URL of an emulator that lives as long as the session; every test makes a federation of its own in it."""
     before = dict(os.environ)
     with emulator.Emulator() as aws:
-        os.environ.update(emulator.environment(aws.endpoint, "us-east-1"))
+        os.environ.update(emulator.environment(aws.endpoint, aws.access_key, "us-east-1"))
         yield aws.endpoint
     os.environ.clear()
     os.environ.update(before)

@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -26,6 +27,7 @@ from fedsilo.names import AGGREGATOR
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import described
 from tests.support.hub import Hub
+from tests.support.moto_process import moto_process
 from tests.support.scripted_aws import ScriptedAws
 
 LARGE = {"model": {"w": torch.zeros(PART_BYTES // 4)}}
@@ -216,10 +218,11 @@ def test_a_party_waits_for_the_agent_that_gives_its_pod_credentials(hub: Hub, mo
     """As on EKS, where the agent of a new node may come up after the pod. Its first answers are errors."""
     monkeypatch.setattr(aws, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(ContainerMetadataFetcher, "SLEEP_TIME", 0.01)
+    access_key = os.environ["AWS_ACCESS_KEY_ID"]
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.delenv(name)
     expires = (datetime.now(UTC) + timedelta(hours=6)).isoformat()
-    keys = {"AccessKeyId": "local", "SecretAccessKey": "local", "Token": "local", "Expiration": expires}
+    keys = {"AccessKeyId": access_key, "SecretAccessKey": "local", "Token": "local", "Expiration": expires}
     answers = [(503, "not yet")] * 4 + [(200, json.dumps(keys))]
     with answering(answers) as url:
         monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
@@ -275,31 +278,32 @@ Act = Callable[[Settings], None]
 
 
 @pytest.fixture(scope="module")
-def guarded() -> Iterator[tuple[str, Settings]]:
-    """A hub in an emulator of its own that enforces IAM, with the keys of a user that may do little in it."""
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Settings]]:
+    """A hub in a moto server of its own that enforces IAM, with the keys of a user that may do little in it."""
     federation = described("guarded", ("cleveland", "hungary"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("INITIAL_NO_AUTH_ACTION_COUNT", "999999")
-        with emulator.Emulator() as own:
-            for name, value in emulator.environment(own.endpoint, "us-east-1").items():
-                patch.setenv(name, value)
-            create_hub(federation)
-            iam = boto3.client("iam")
-            iam.create_user(UserName="cleveland")
-            keys = iam.create_access_key(UserName="cleveland")["AccessKey"]
-            bucket = f"arn:aws:s3:::{names.mail_bucket('guarded', emulator.ACCOUNT, 'us-east-1')}"
-            allowed = [
-                {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListAllMyBuckets"], "Resource": bucket},
-                {"Effect": "Allow", "Action": "s3:PutObject*", "Resource": f"{bucket}/runs/*/cleveland/*"},
-                {"Effect": "Allow", "Action": ["sqs:GetQueueUrl"], "Resource": "*"},
-            ]
-            policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
-            iam.put_user_policy(UserName="cleveland", PolicyName="trainer", PolicyDocument=policy)
-            requests.post(f"{own.endpoint}/moto-api/reset-auth", b"0", timeout=60).raise_for_status()
-            patch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
-            patch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
-            patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys it has seen first
-            yield own.endpoint, party_settings(federation, "cleveland")
+    log = tmp_path_factory.mktemp("guarded") / "moto.log"
+    server = moto_process(["moto_server"], {"INITIAL_NO_AUTH_ACTION_COUNT": "999999"}, log)
+    with pytest.MonkeyPatch.context() as patch, server as port:
+        own = f"http://127.0.0.1:{port}"
+        for name, value in emulator.environment(own, "anybody", "us-east-1").items():
+            patch.setenv(name, value)
+        create_hub(federation)
+        iam = boto3.client("iam")
+        iam.create_user(UserName="cleveland")
+        keys = iam.create_access_key(UserName="cleveland")["AccessKey"]
+        bucket = f"arn:aws:s3:::{names.mail_bucket('guarded', emulator.ACCOUNT, 'us-east-1')}"
+        allowed = [
+            {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:ListAllMyBuckets"], "Resource": bucket},
+            {"Effect": "Allow", "Action": "s3:PutObject*", "Resource": f"{bucket}/runs/*/cleveland/*"},
+            {"Effect": "Allow", "Action": ["sqs:GetQueueUrl"], "Resource": "*"},
+        ]
+        policy = json.dumps({"Version": "2012-10-17", "Statement": allowed})
+        iam.put_user_policy(UserName="cleveland", PolicyName="trainer", PolicyDocument=policy)
+        requests.post(f"{own}/moto-api/reset-auth", b"0", timeout=60).raise_for_status()
+        patch.setenv("AWS_ACCESS_KEY_ID", keys["AccessKeyId"])
+        patch.setenv("AWS_SECRET_ACCESS_KEY", keys["SecretAccessKey"])
+        patch.setattr(boto3, "DEFAULT_SESSION", None)  # it keeps the keys it has seen first
+        yield own, party_settings(federation, "cleveland")
 
 
 def test_a_denied_call_is_named_with_the_role_that_made_it(guarded: tuple[str, Settings]) -> None:

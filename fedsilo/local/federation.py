@@ -100,10 +100,11 @@ class LocalFederation:
 
     Attributes:
         endpoint: The URL of the local AWS emulator.
+        access_key: The access key id with which its clients sign.
     """
 
     def __init__(self, federation: Federation, folder: Path) -> None:
-        self.endpoint = ""
+        self.endpoint = self.access_key = ""
         self._federation, self._folder = federation, folder
         self._agents = {party.name: LocalProcess(folder / party.name / "agent") for party in federation.parties}
         self._emulator: emulator.Emulator | None = None
@@ -113,9 +114,10 @@ class LocalFederation:
     def __enter__(self) -> "LocalFederation":
         """Start it. From then on, this process uses its emulator as AWS."""
         try:
-            self._emulator = emulator.Emulator(hub_account(self._federation))
-            self.endpoint = self._emulator.endpoint
-            emulator.use(self.endpoint, self._federation.aggregator.region)
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._emulator = emulator.Emulator(hub_account(self._federation), self._folder)
+            self.endpoint, self.access_key = self._emulator.endpoint, self._emulator.access_key
+            emulator.use(self.endpoint, self.access_key, self._federation.aggregator.region)
             create_hub(self._federation)
             for party in self._federation.parties:
                 if party.data == "s3":
@@ -175,7 +177,7 @@ class LocalFederation:
         return ended
 
     def _start_agent(self, party: str) -> None:
-        environment = emulator.environment(self.endpoint, self._federation.aggregator.region)
+        environment = emulator.environment(self.endpoint, self.access_key, self._federation.aggregator.region)
         environment |= party_settings(self._federation, party).to_environment()
         environment |= {
             "FEDSILO_LAUNCHER": "local",

@@ -1,28 +1,39 @@
 """moto server as fedsilo runs it: ``fedsilo.local.emulator`` starts this module in a process of its own.
 
-This module patches moto where moto is slow, or differs from AWS in a way that a federation would notice. The patches
-reach into moto's internals, so they are made for one version of it: check each of them when moto is updated.
+``moto_s3`` and ``moto_sqs`` change moto where it is slow, or differs from AWS in a way that a federation would notice.
+They reach into moto's internals, so they are made for one version of it: check each change when moto is updated.
 """
 
+import gc
+import hmac
 import io
+import os
+import re
 import socket
 import sys
 import threading
+from collections.abc import Mapping
 from importlib.metadata import version
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import moto.backends
-import moto.s3.models
-import moto.sqs.models
+from moto.core.common_models import BaseModel
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.exceptions import ClientDisconnected
 from werkzeug.serving import make_server
 
 from fedsilo import runtime
+from fedsilo.local import moto_s3, moto_sqs
+from fedsilo.local.emulator import ACCESS_KEY_VARIABLE
+
+LARGE_BYTES = 2**23
+"""Before a body of this size is read, the memory of earlier ones is freed."""
+
+_CREDENTIAL = re.compile(r"AWS4-HMAC-SHA256 Credential=(?P<access_key>[^/]+)/")
 
 MOTO_VERSION = "5.2.5"
-"""The version of moto that the patches below are made for, as pinned in pyproject.toml."""
+"""The version of moto that is changed, as pinned in pyproject.toml."""
 
 if version("moto") != MOTO_VERSION:
     raise ImportError(
@@ -31,95 +42,10 @@ if version("moto") != MOTO_VERSION:
     )
 
 
-class _RandomTag:
-    """Stands in for a digest: a random value for each object."""
+class _Caller(threading.local):
+    """What the current thread answers."""
 
-    def update(self, data: bytes) -> None:
-        pass
-
-    def hexdigest(self) -> str:
-        return runtime.token(16)
-
-
-class _InMemoryFile:
-    """Stands in for a temporary file: it keeps an object's content in memory, without a copy.
-
-    moto would write a large object to the disk, and copy it again for each GET.
-    """
-
-    def __init__(self, *_: object) -> None:
-        self._content = b""
-
-    def write(self, content: bytes) -> None:
-        self._content = content
-
-    def read(self, size: int = -1) -> bytes:
-        """All of the content. Only digests are made piece by piece, and ``_RandomTag`` needs no content."""
-        return self._content if size < 0 else b""
-
-    def seek(self, _: int) -> None:
-        pass
-
-    def truncate(self) -> None:
-        self._content = b""
-
-    def close(self) -> None:
-        self._content = b""
-
-
-def _end_abandoned_polls(queue_class: Any, caller: Any) -> None:
-    """End the long poll of a client that has disconnected, as SQS does.
-
-    moto would give the next message to the client that is gone, and hide it from all others.
-
-    Args:
-        queue_class: moto's class of queues.
-        caller: Its attribute ``socket`` is the connection that the current thread answers.
-    """
-    wait = queue_class.wait_for_messages
-
-    def wait_for_messages(queue: Any, timeout: float) -> None:
-        wait(queue, timeout)
-        try:
-            gone = caller.socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-        except BlockingIOError:
-            gone = False
-        except OSError:
-            gone = True
-        if gone:
-            raise ClientDisconnected
-
-    queue_class.wait_for_messages = wait_for_messages
-
-
-def _lock_deletions(queue_class: Any) -> None:
-    """Let nobody put a message into a queue while another one is deleted.
-
-    moto would lose the new message: it replaces the list of messages by a copy without the deleted one.
-
-    Args:
-        queue_class: moto's class of queues.
-    """
-    delete = queue_class.delete_message
-
-    def delete_message(queue: Any, receipt_handle: str) -> None:
-        with queue._messages_lock:
-            delete(queue, receipt_handle)
-
-    queue_class.delete_message = delete_message
-
-
-def _patch_moto(caller: Any) -> None:
-    """Apply all patches. ``caller.socket`` is the connection that the current thread answers."""
-    # moto would read the folder of its services again for each request.
-    services = tuple(moto.backends.list_of_moto_modules())
-    moto.backends.list_of_moto_modules = lambda: services
-    # The MD5 for the ETag takes half of the time of a large PUT. On AWS, the ETag of an object that KMS encrypts is no
-    # MD5 either.
-    moto.s3.models.md5_hash = lambda *_: _RandomTag()
-    moto.s3.models.tempfile = SimpleNamespace(SpooledTemporaryFile=_InMemoryFile)
-    _end_abandoned_polls(moto.sqs.models.Queue, caller)
-    _lock_deletions(moto.sqs.models.Queue)
+    socket: socket.socket
 
 
 class _Handler(MotoRequestHandler):  # type: ignore[misc]
@@ -132,33 +58,81 @@ class _Handler(MotoRequestHandler):  # type: ignore[misc]
         """Log nothing."""
 
 
-def _application(caller: Any) -> Any:
-    """The WSGI application: moto's, which gets each body in one piece."""
+def _refusal(environ: Mapping[str, Any], access_key: str) -> str:
+    """Why a request is refused; empty if it comes from a client of the emulator.
+
+    A page in a browser reaches the loopback interface too, under a name that it has made point there. Its requests
+    carry that name, or the page's origin; no client of AWS sends an origin.
+    """
+    host = str(environ.get("HTTP_HOST", "")).rpartition(":")[0]
+    if host not in ("127.0.0.1", "localhost"):
+        return "the Host is not this machine"
+    if "HTTP_ORIGIN" in environ:
+        return "a request with an Origin comes from a web page"
+    if environ["PATH_INFO"].startswith("/moto-api"):
+        return "moto's own interface is closed"
+    credential = _CREDENTIAL.match(environ.get("HTTP_AUTHORIZATION", ""))
+    if not (credential and hmac.compare_digest(credential["access_key"], access_key)):
+        return "the request is not signed with this emulator's access key"
+    return ""
+
+
+def _answer(start_response: Any, status: str, code: str, message: str) -> list[bytes]:
+    """An error as S3 and most other services word it."""
+    body = f"<Error><Code>{code}</Code><Message>{escape(message)}</Message></Error>".encode()
+    start_response(status, [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
+def _application(caller: _Caller, access_key: str) -> Any:
+    """The WSGI application: moto's, for the emulator's clients only. It gets each body in one piece."""
     backends = DomainDispatcherApplication(create_backend_app)
 
     def application(environ: dict[str, Any], start_response: Any) -> Any:
         # werkzeug would read a large body in small pieces, which takes half of the time of the call.
         caller.socket = environ["werkzeug.socket"]
+        if refusal := _refusal(environ, access_key):
+            return _answer(start_response, "403 Forbidden", "AccessDenied", f"the local AWS emulator: {refusal}")
         if not environ.get("wsgi.input_terminated"):
-            body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            length = int(environ.get("CONTENT_LENGTH") or 0)
+            if length >= LARGE_BYTES:
+                gc.collect()  # a request is a cycle of objects, which would keep its body for a while
+            body = environ["wsgi.input"].read(length)
             environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
         return backends(environ, start_response)
 
     return application
 
 
-def serve() -> None:
+def _patch_core() -> None:
+    """Change what all of moto's services share."""
+    # moto would read the folder of its services again for each request.
+    services = tuple(moto.backends.list_of_moto_modules())
+    moto.backends.list_of_moto_modules = lambda: services
+    # moto would keep every object and every message for ever, for its dashboard.
+    BaseModel.__new__ = lambda cls, *_, **__: object.__new__(cls)
+
+
+def serve(folder: Path, access_key: str) -> None:
     """Listen on a free loopback port, print the port, and serve until standard input closes.
 
     Standard input closes when the process that started this one ends.
+
+    Args:
+        folder: Where the content of large objects lies.
+        access_key: The access key id with which the clients sign.
     """
-    caller = threading.local()
-    _patch_moto(caller)
-    server = make_server("127.0.0.1", 0, _application(caller), threaded=True, request_handler=_Handler)
+    caller = _Caller()
+    _patch_core()
+    moto_s3.patch_moto(folder)
+    moto_sqs.patch_moto(caller)
+    application = _application(caller, access_key)
+    server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Handler)
+    gc.freeze()  # what was imported: no later collection looks at it
     print(server.server_port, flush=True)  # noqa: T201
     runtime.start_thread("moto", server.serve_forever)
     sys.stdin.read()
 
 
 if __name__ == "__main__":
-    serve()
+    serve(Path(sys.argv[1]), os.environ[ACCESS_KEY_VARIABLE])

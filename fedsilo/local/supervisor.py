@@ -35,6 +35,8 @@ class State:
     """``up.json``: which federation is up, and where."""
 
     endpoint: str
+    access_key: str
+    """The access key id of the emulator's clients."""
     region: str
     federation: str
     parties: list[str]
@@ -86,7 +88,7 @@ def connect(file: Path) -> State | None:
                 f"{file} has changed since `fedsilo up`; the local federation still runs as the file was then. "
                 "Run `fedsilo down`, then `fedsilo up`, to use the file as it is now"
             )
-        emulator.use(state.endpoint, state.region)
+        emulator.use(state.endpoint, state.access_key, state.region)
     return state
 
 
@@ -114,6 +116,7 @@ def bring_up(file: Path) -> State:
 
 def _start(file: Path, folder: Path, patience: float) -> State:
     """Start the supervisor, and wait until it has written the state."""
+    folder.mkdir(mode=0o700, parents=True)  # it holds the emulator's access key, and the trainers' logs
     supervisor = _supervisor(folder)
     supervisor.start([sys.executable, "-P", "-m", "fedsilo.local.supervisor", str(file.resolve())], os.environ)
     deadline = runtime.monotonic() + patience
@@ -167,7 +170,8 @@ def main(file: Path) -> None:
     folder = folder_of(file)
     with LocalFederation(federation, folder) as local:
         local.wait_until_ready()
-        state = State(local.endpoint, federation.aggregator.region, federation.name, local.parties, sha256)
+        region = federation.aggregator.region
+        state = State(local.endpoint, local.access_key, region, federation.name, local.parties, sha256)
         write_atomically(folder / "up.json", json.dumps(asdict(state)))
         while True:
             runtime.sleep(CHECK_SECONDS)

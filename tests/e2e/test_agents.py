@@ -62,7 +62,8 @@ class Agents:
 
     def start_agent(self, party: str) -> None:
         settings = party_settings(self.federation, party)
-        environment = emulator.environment(self.endpoint, self.region) | settings.to_environment()
+        environment = emulator.environment(self.endpoint, os.environ["AWS_ACCESS_KEY_ID"], self.region)
+        environment |= settings.to_environment()
         environment |= {
             "FEDSILO_LAUNCHER": "local",
             "FEDSILO_FOLDER": str(self.folder / party),

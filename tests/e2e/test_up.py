@@ -125,6 +125,7 @@ def test_a_supervisor_that_was_killed_is_reported_and_its_processes_are_ended(us
 
 def test_an_agent_that_dies_is_started_again(user: User) -> None:
     user.type("up")
+    assert user.path(".").stat().st_mode & 0o777 == 0o700, "other users of the machine read neither logs nor keys"
     before = int(user.path("hungary/agent/pid").read_text())
     os.killpg(before, signal.SIGKILL)
     pid = user.path("hungary/agent/pid")

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from fedsilo.errors import HubError
@@ -14,7 +15,8 @@ from tests.support.federations import described
 
 
 @pytest.fixture
-def _environment() -> Iterator[None]:
+def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
     before = dict(os.environ)
     yield
     os.environ.clear()
@@ -24,7 +26,7 @@ def _environment() -> Iterator[None]:
 @pytest.mark.usefixtures("_environment")
 def test_an_agent_that_ends_at_once_again_and_again_is_an_error_with_its_log(tmp_path: Path) -> None:
     os.environ["FEDSILO_LOG_LEVEL"] = "nosuch"
-    federation = described("ending", ("north",))
+    federation = described("ending", ("north", "south"))
     with LocalFederation(federation, tmp_path) as local:
         with pytest.raises(HubError, match=r"^the agent of \w+ ends as soon as it is started; its log:\n") as caught:
             local.wait_until_ready()
@@ -36,7 +38,7 @@ def test_a_proxy_is_not_asked_for_the_emulator() -> None:
 from fedsilo import aws
 from fedsilo.local import emulator
 with emulator.Emulator() as local:
-    emulator.use(local.endpoint, "us-east-1")
+    emulator.use(local.endpoint, local.access_key, "us-east-1")
     print(aws.s3("us-east-1", 1).list_buckets()["Buckets"])
 """
     proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "localhost"}

@@ -5,7 +5,7 @@ import threading
 import moto.sqs.models
 from moto.sqs.models import Message
 
-from fedsilo.local import moto_server
+from fedsilo.local import moto_sqs
 
 
 class Queue(moto.sqs.models.Queue):
@@ -20,7 +20,7 @@ class Queue(moto.sqs.models.Queue):
         super().__setattr__(name, value)
 
 
-moto_server._lock_deletions(Queue)
+moto_sqs.lock_deletions(Queue)
 
 
 def test_a_message_that_is_sent_during_a_deletion_is_not_lost() -> None:
