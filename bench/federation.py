@@ -183,7 +183,7 @@ class Federation:
         emulator.use(self._aws.endpoint, self._aws.access_key, "us-east-1")
         create_hub(self.described)
         self.client = HubClient.of(self.described)
-        self.client.put_run(self.run)
+        _, self.identity = self.client.put_run(self.run)
         self.reader = self.client.reader
         return self
 
@@ -196,7 +196,7 @@ class Federation:
         for party in parties:
             settings = party_settings(self.described, party)
             log = self._folder / f"{party}.log"
-            self.trainers[party] = Trainer(settings, self.run.id, self._aws.endpoint, log, self._folder)
+            self.trainers[party] = Trainer(settings, self.identity, self._aws.endpoint, log, self._folder)
 
     def cpu_seconds(self) -> float:
         """User and system time of all parties so far, to the hundredth."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from fedsilo.agent.process import STOP_SECONDS
 from fedsilo.config.environment import Settings
+from fedsilo.config.run import RunIdentity
 from fedsilo.local import emulator
 
 
@@ -35,16 +36,16 @@ def trainer_environment(party: Settings, endpoint: str, scratch: Path) -> dict[s
 class Trainer:
     """One party's trainer as a local process, with its log in a file."""
 
-    def __init__(self, party: Settings, run: str, endpoint: str, log: Path, scratch: Path) -> None:
+    def __init__(self, party: Settings, run: RunIdentity, endpoint: str, log: Path, scratch: Path) -> None:
         self.party = party.party
         self.log = log
         with log.open("ab") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fedsilo", "trainer", run],
+                [sys.executable, "-m", "fedsilo", "trainer"],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=trainer_environment(party, endpoint, scratch),
+                env=trainer_environment(party, endpoint, scratch) | run.to_environment(),
                 start_new_session=True,
             )
 

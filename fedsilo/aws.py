@@ -98,6 +98,8 @@ class Cause(Enum):
     )  # fmt: skip
     """AWS does not accept the caller's credentials: they have expired, or AWS does not know them."""
     NO_OBJECT = frozenset({"NoSuchKey", "404"})
+    NO_VERSION = frozenset({"NoSuchVersion", "InvalidArgument"})
+    """Of a read that names a version: there is none with this id, or the id is malformed."""
     NO_RESOURCE = frozenset(
         {
             "NoSuchBucket", "AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist", "ResourceNotFound",

@@ -17,7 +17,10 @@ from stacks.nag import acknowledge
 
 _RUNS = RunKeys("*")
 _READ_OBJECT = ("s3:GetObject",)
+_READ_VERSION = (*_READ_OBJECT, "s3:GetObjectVersion")
 _WRITE_OBJECT = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload")
+_ANY_WRITE = ("s3:Put*", "s3:Abort*")
+"""For denials. S3 limits a bucket's policy to 20 KiB, so its statements are short."""
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 _FIND_QUEUE = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
 _KEY_HEADERS = ("s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-customer-algorithm")
@@ -60,7 +63,7 @@ class Grant:
             }
         return iam.PolicyStatement(
             effect=self.effect,
-            principals=[iam.AccountPrincipal(account) for account in roles],
+            principals=[iam.ArnPrincipal(account) for account in roles],  # short for arn:aws:iam::<account>:root
             actions=[*self.actions],
             resources=[*self.resources],
             conditions=conditions,
@@ -107,7 +110,44 @@ class HubResources:
 def broadcasts(hub: HubResources) -> list[Grant]:
     """What every trainer may do in the mail bucket: read run.json, and list and read broadcasts."""
     broadcast_keys = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
-    return [Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, broadcast_keys)), _list(hub, broadcast_keys)]
+    return [run_json(hub), Grant(_READ_OBJECT, hub.mail(broadcast_keys)), _list(hub, broadcast_keys)]
+
+
+def run_json(hub: HubResources) -> Grant:
+    """Reading run.json, in the version that a request names."""
+    return Grant(_READ_VERSION, hub.mail(_RUNS.run_json))
+
+
+def run_json_stays(hub: HubResources, cleaner_arn: str | None) -> list[iam.PolicyStatement]:
+    """The denials that keep a run.json as it was when the parties' policies were asked about it.
+
+    S3 lets only those write it who ask for a free key. The parts of a multipart upload carry no such condition; its
+    completion does. A copy can't carry one, and is denied.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes-enforce.html
+
+    Args:
+        hub: The hub.
+        cleaner_arn: The role that empties the bucket before it is destroyed, if there is one. Lifecycle rules need no
+            exemption, because no policy applies to them.
+    """
+    overwrites: dict[str, object] = {
+        "Null": {"s3:if-none-match": "true"},
+        "Bool": {"s3:ObjectCreationOperation": "true"},
+    }
+    others: dict[str, object] = {"ArnNotEquals": {"aws:PrincipalArn": cleaner_arn}} if cleaner_arn else {}
+    return [
+        iam.PolicyStatement(
+            effect=iam.Effect.DENY,
+            principals=[iam.AnyPrincipal()],
+            actions=actions,
+            resources=hub.mail(_RUNS.run_json),
+            conditions=conditions,
+        )
+        for actions, conditions in (
+            (["s3:PutObject"], overwrites),
+            (["s3:DeleteObject", "s3:DeleteObjectVersion"], others),
+        )
+    ]
 
 
 def mail(hub: HubResources, party: Party) -> list[Grant]:
@@ -131,8 +171,8 @@ def admitted_to_all(hub: HubResources) -> list[Grant]:
 
     The policy has room for one set of statements, not for one a role. Each role's own policy limits it further.
     """
-    read, _ = broadcasts(hub)
     broadcast_keys = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+    read = Grant(_READ_VERSION, hub.mail(_RUNS.run_json, broadcast_keys))
     return [read, _list(hub, broadcast_keys, _RUNS.run_json, agent_key("*"))]
 
 
@@ -154,7 +194,7 @@ def _list(hub: HubResources, *prefixes: str) -> Grant:
 
 def denied(hub: HubResources, party: Party) -> Grant:
     """The denial to write below another party's prefix, where a segment of the key may also be the party's name."""
-    return Grant(_WRITE_OBJECT, hub.mail(_RUNS.party(f"*/{party.name}") + "*"), effect=iam.Effect.DENY)
+    return Grant(_ANY_WRITE, hub.mail(_RUNS.party(f"*/{party.name}") + "*"), effect=iam.Effect.DENY)
 
 
 def stored_as_bucket_says(hub: HubResources) -> list[iam.PolicyStatement]:
@@ -191,7 +231,8 @@ def agents_mail(hub: HubResources, party: Party) -> list[Grant]:
     """
     status, log = _RUNS.status(party.name), _RUNS.log(party.name)
     return [
-        Grant(_READ_OBJECT, hub.mail(_RUNS.run_json, status)),
+        run_json(hub),
+        Grant(_READ_OBJECT, hub.mail(status)),
         Grant(("s3:PutObject",), hub.mail(status, log)),
         _list(hub, status),
         heartbeat(hub, party),

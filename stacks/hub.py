@@ -117,7 +117,9 @@ class HubStack(PartyStack):
             auto_delete_objects=not self.keeps,
         )
         acknowledge(bucket, _BUCKET_ACKNOWLEDGED)
-        for denial in grants.stored_as_bucket_says(self._hub):
+        cleaner = self.node.try_find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
+        cleaner_arn = cleaner.role_arn if isinstance(cleaner, cdk.CustomResourceProviderBase) else None
+        for denial in (*grants.stored_as_bucket_says(self._hub), *grants.run_json_stays(self._hub, cleaner_arn)):
             bucket.add_to_resource_policy(denial)
         if self._foreign:
             for grant in grants.admitted_to_all(self._hub):

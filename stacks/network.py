@@ -36,6 +36,11 @@ _INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str
 """The interface endpoints of an isolated party, and the actions that each allows. The list has only what a private
 cluster needs, because each endpoint costs: https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html."""
 
+_S3_ACTIONS = (
+    "GetObject", "GetObjectVersion", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "ListBucket",
+)  # fmt: skip
+"""What a party does with its own data and in the mail bucket."""
+
 _AWS_DOMAINS = ["*.amazonaws.com", "*.api.aws", "*.internal"]
 """The domains of VPC endpoints and instances. No other name is resolved, because DNS can carry data out too."""
 
@@ -116,7 +121,7 @@ class NetworkStack(PartyStack):
         ]
         endpoint.add_to_policy(
             self._own_credentials(
-                ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload", "s3:ListBucket"],
+                [f"s3:{action}" for action in _S3_ACTIONS],
                 [names.bucket_arn(bucket, key) for bucket in buckets for key in (None, "*")],
             )
         )

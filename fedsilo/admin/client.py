@@ -3,16 +3,14 @@
 It needs what the federation's operator policy allows, and nothing else.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from fedsilo import aws, names, runtime
 from fedsilo.config.federation import Federation
-from fedsilo.config.run import Run
+from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import AccessError, FedsiloError, HubError, SpecError
-from fedsilo.keys import RunKeys
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
@@ -74,9 +72,9 @@ class HubClient:
             HubError: The run has begun, and perhaps not all agents were asked.
         """
         queues = self.control_queues(run.parties)
-        stored, run_json = self.put_run(run)
+        stored, identity = self.put_run(run)
         try:
-            self.request(RequestAction.START, run.id, run_json, queues)
+            self.request(RequestAction.START, identity, queues)
         except (FedsiloError, KeyboardInterrupt) as error:
             raise HubError(
                 f"run {run.id} has begun, and perhaps not every agent was asked: {str(error) or 'interrupted'}; "
@@ -84,29 +82,31 @@ class HubClient:
             ) from error
         return stored
 
-    def put_run(self, run: Run) -> tuple[Run, bytes]:
+    def put_run(self, run: Run) -> tuple[Run, RunIdentity]:
         """Begin a run: write its run.json, never over another one, and its entry in the index.
 
         Returns:
-            The run and the bytes of its run.json as they are in the bucket. If the same run exists, these are its.
+            The run as it is in the bucket, and the identity of its run.json. If the same run exists, these are its.
 
         Raises:
             SpecError: A run with the same id and other settings exists. The message names each difference.
         """
         body = run.model_dump_json().encode()
-        if not self.bucket.create(run.keys.run_json, body):
-            stored, body = self.reader.run(run.id)
+        if written := self.bucket.create(run.keys.run_json, body):
+            identity = RunIdentity.of(run.id, body, written.version)
+        else:
+            stored, identity = self.reader.run(run.id)
             if differences := list(_differences(stored, run)):
                 raise SpecError(f"run {run.id} exists already, with other settings:\n" + "\n".join(differences))
             run = stored
         self.bucket.put(RunIndexEntry.of(run).key, b"")
-        return run, body
+        return run, identity
 
     def may_write_runs(self, run_id: str) -> bool:
         """Whether the operator may write run.json: tries to create that of an existing run, which changes nothing."""
-        _, body = self.reader.run(run_id)
+        run, _ = self.reader.run(run_id)
         try:
-            self.bucket.create(RunKeys(run_id).run_json, body)
+            self.bucket.create(run.keys.run_json, run.model_dump_json().encode())
         except AccessError:
             return False
         return True
@@ -117,17 +117,15 @@ class HubClient:
         """The URL of each party's control queue. Raises ``HubError`` if one is missing."""
         return _each(parties, lambda party: self.queue_urls.find(names.control_queue(self.federation.name, party)))
 
-    def request(self, action: RequestAction, run_id: str, run_json: bytes, queues: dict[str, str]) -> None:
+    def request(self, action: RequestAction, identity: RunIdentity, queues: dict[str, str]) -> None:
         """Ask agents to start or abort their part of a run.
 
         Args:
             action: What is asked.
-            run_id: The run.
-            run_json: The bytes of its run.json, whose digest the agents check.
+            identity: Which run.json the agents and their trainers must find.
             queues: The control queues, by party.
         """
-        digest = hashlib.sha256(run_json).hexdigest()
-        request = Request(action=action, run=run_id, sha256=digest)
+        request = Request.about(action, identity)
 
         def ask(party: str) -> None:
             with self.access.translate_errors(f"send to {names.control_queue(self.federation.name, party)}"):

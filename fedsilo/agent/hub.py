@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fedsilo import names
 from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
-from fedsilo.config.run import Run
+from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import SpecError, UnreadableError
 from fedsilo.keys import MailAddress, RunKeys, agent_key
 from fedsilo.ledger import objects, run_file
@@ -65,11 +65,11 @@ class AgentHub:
 
     # --- the ledger
 
-    def run(self, run_id: str, sha256: str) -> Run:
-        """Read ``run.json``. Raises ``SpecError`` if it is missing, not valid, or does not have the digest."""
-        if not self._bucket.exists(RunKeys(run_id).run_json):
-            raise SpecError(f"there is no run {run_id} in this federation: its run.json is missing")
-        return run_file.fetch(self._bucket, self._settings, run_id, sha256)
+    def run(self, identity: RunIdentity) -> Run:
+        """Read ``run.json``. Raises ``SpecError`` if it is missing, not valid, or not the one that is meant."""
+        if not self._bucket.exists(RunKeys(identity.run).run_json):
+            raise SpecError(f"there is no run {identity.run} in this federation: its run.json is missing")
+        return run_file.fetch(self._bucket, self._settings, identity)
 
     def status(self, run_id: str) -> Status | None:
         """Read the party's ``status.json`` of the run; None if there is none, or if it is not a JSON object."""

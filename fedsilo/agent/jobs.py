@@ -7,6 +7,7 @@ from fedsilo.agent.launcher import Job, Launcher
 from fedsilo.agent.log_shipping import LogShipper
 from fedsilo.agent.stale_mail import StaleMail
 from fedsilo.agent.status import StatusWriter
+from fedsilo.config.run import RunIdentity
 from fedsilo.states import JobState, PartyState
 
 BY_OPERATOR = "by the operator"
@@ -48,10 +49,10 @@ class Jobs:
             self._launcher.delete(run_id)
         return runs
 
-    def start(self, run_id: str, deadline_seconds: float) -> None:
+    def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
         """Make the run's job. Its trainer is ended after the deadline."""
-        self._launcher.start(run_id, deadline_seconds)
-        self.current = run_id
+        self._launcher.start(identity, deadline_seconds)
+        self.current = identity.run
 
     def is_alive(self, run_id: str) -> bool:
         """Whether the run has a job that has not ended."""

@@ -23,6 +23,7 @@ from lightkube.types import CascadeType
 from fedsilo import names, runtime
 from fedsilo.agent.kubernetes_state import RUN_LABEL, created, run_of, state_of
 from fedsilo.agent.launcher import LOG_BYTES, Job
+from fedsilo.config.run import RunIdentity
 from fedsilo.errors import LauncherError
 
 LOG_LINES = 2000
@@ -58,16 +59,16 @@ class KubernetesLauncher:
         with _translate_errors("use the service account"):
             return cls(Client(namespace=names.NAMESPACE, timeout=httpx2.Timeout(_CALL_SECONDS)), changed)
 
-    def start(self, run: str, deadline_seconds: float) -> None:
+    def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
         """Make the run's Job from the template, unless it exists."""
         with _translate_errors(f"read CronJob {names.TRAINER}"):
             template = self._client.get(batch_v1.CronJob, names.TRAINER)
         spec = template.spec.jobTemplate.spec if template.spec else None
         if spec is None or spec.template.spec is None:
             raise LauncherError(f"CronJob {names.TRAINER} has no job template; deploy the party's workload stack again")
-        job = _job(run, spec, deadline_seconds)
+        job = _job(identity, spec, deadline_seconds)
         try:
-            with _translate_errors(f"make Job {_name(run)}"):
+            with _translate_errors(f"make Job {_name(identity.run)}"):
                 self._client.create(job)
         except LauncherError as error:
             if _status(error) != 409:
@@ -133,14 +134,15 @@ def _with_heading(heading: str, lines: Iterable[str]) -> Iterator[str]:
         yield line
 
 
-def _job(run: str, spec: JobSpec, deadline_seconds: float) -> batch_v1.Job:
-    labels = {RUN_LABEL: run, "app.kubernetes.io/name": names.TRAINER, "app.kubernetes.io/part-of": "fedsilo"}
+def _job(identity: RunIdentity, spec: JobSpec, deadline_seconds: float) -> batch_v1.Job:
+    labels = {RUN_LABEL: identity.run, "app.kubernetes.io/name": names.TRAINER, "app.kubernetes.io/part-of": "fedsilo"}
     spec.activeDeadlineSeconds = int(deadline_seconds)
     spec.template.metadata = spec.template.metadata or ObjectMeta()
     spec.template.metadata.labels = {**(spec.template.metadata.labels or {}), **labels}
     for container in spec.template.spec.containers if spec.template.spec else []:
-        container.env = [*(container.env or []), EnvVar(name="FEDSILO_RUN", value=run)]
-    metadata = ObjectMeta(name=_name(run), namespace=names.NAMESPACE, labels=labels)
+        variables = [EnvVar(name=name, value=value) for name, value in identity.to_environment().items()]
+        container.env = [*(container.env or []), *variables]
+    metadata = ObjectMeta(name=_name(identity.run), namespace=names.NAMESPACE, labels=labels)
     return batch_v1.Job(metadata=metadata, spec=spec)
 
 

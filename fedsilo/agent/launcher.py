@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+from fedsilo.config.run import RunIdentity
 from fedsilo.states import JobState
 
 RETRIES = 3
@@ -36,7 +37,7 @@ class Launcher(Protocol):
     interval_seconds: float
     """How often to look at jobs while one is alive."""
 
-    def start(self, run: str, deadline_seconds: float) -> None:
+    def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
         """Make the run's job, unless it exists. Its trainer may take ``deadline_seconds``, all tries together."""
 
     def jobs(self) -> list[Job]:

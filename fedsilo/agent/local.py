@@ -1,6 +1,10 @@
 """Trainers as local processes, for agents on a laptop. They outlive their agent, and the next agent finds them.
 
 A run's folder holds ``job.json`` (deadline, tries) and what ``fedsilo.agent.process`` keeps of its trainer.
+
+The wall clock decides nothing here, because a person or NTP may set it. The kernel's monotonic clock, which all
+processes of one boot share, measures deadlines and waits. It stands still while the machine sleeps: a trainer can't
+work then either.
 """
 
 import json
@@ -15,6 +19,7 @@ from pathlib import Path
 from fedsilo import runtime
 from fedsilo.agent.launcher import LOG_BYTES, RETRIES, Job, how_it_ended, over_deadline
 from fedsilo.agent.process import LocalProcess
+from fedsilo.config.run import RunIdentity
 from fedsilo.errors import LauncherError
 from fedsilo.files import write_atomically
 from fedsilo.states import JobState, TrainerExit
@@ -22,22 +27,54 @@ from fedsilo.states import JobState, TrainerExit
 BACKOFF_SECONDS = 1.0
 """The time before the second try; it doubles with each try. Kubernetes begins with 10 s, for nodes that are lost."""
 
+RECORD_SECONDS = 60.0
+"""How often the time of a trainer that runs is written down: what a reboot may take off it."""
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def boot_id() -> str:
+    """What tells one boot of this machine from another; empty where the system does not say, as on macOS."""
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
 
 @dataclass
 class _JobFile:
-    """``job.json``. Times are seconds since the epoch."""
+    """``job.json``. Moments are seconds of the monotonic clock, which begins anew with each boot."""
 
-    deadline: float
-    """When the trainer is ended if it still runs."""
+    sha256: str
+    """The digest of the run's run.json."""
+    version: str
+    """The version of the run's run.json."""
+    boot: str
+    """The boot to which the moments belong."""
+    since: float
+    """The moment up to which ``spent_seconds`` counts."""
     deadline_seconds: float
+    """How long the trainer may take, all tries together."""
+    spent_seconds: float = 0.0
+    """How long the job had existed at ``since``, without the time in which the machine slept or was off."""
     tries: int = 0
     """How often the trainer was started."""
     failed_tries: int = 0
     next_try: float = 0.0
-    """When the trainer is started again; 0 if that is not planned."""
+    """The moment when the trainer is started again; 0 if that is not planned."""
     state: str = ""
     """``DONE`` or ``FAILED`` once the job has ended; empty before."""
     reason: str = ""
+
+    def count(self, now: float) -> None:
+        """Count the time up to now."""
+        self.spent_seconds += now - self.since
+        self.since = now
+
+    def adopt(self, boot: str, now: float) -> None:
+        """Take over the job of an earlier boot: nothing of it runs any more, and it is started again at once.
+
+        Where the boot is not known, a moment in the future shows that it is another one.
+        """
+        if (self.boot, self.since <= now) != (boot, True):
+            self.boot, self.since, self.next_try = boot, now, min(self.next_try, now)
 
 
 class LocalLauncher:
@@ -50,17 +87,26 @@ class LocalLauncher:
     interval_seconds = 0.25
     command = (sys.executable, "-P", "-m", "fedsilo", "trainer")  # -P: nothing is imported from the current folder
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, boot: str | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            folder: Where the runs' folders are.
+            boot: Which boot of the machine this is; by default what the system says.
+        """
         self._folder = folder
+        self._boot = boot_id() if boot is None else boot
         self._processes: dict[str, LocalProcess] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
-    def start(self, run: str, deadline_seconds: float) -> None:
+    def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
         """Make the run's folder; the next call of ``jobs`` starts the trainer."""
+        run = identity.run
         with _translate_errors(f"start {run}"):
             if not self._path(run, "job.json").exists():
                 self._path(run, "tmp").mkdir(parents=True, exist_ok=True)
-                self._write(run, _JobFile(runtime.now().timestamp() + deadline_seconds, deadline_seconds))
+                job = _JobFile(identity.sha256, identity.version, self._boot, runtime.monotonic(), deadline_seconds)
+                self._write(run, job)
 
     def jobs(self) -> list[Job]:
         """The trainers' states. Starts the trainers whose time has come, and ends those over their deadline."""
@@ -86,10 +132,12 @@ class LocalLauncher:
 
     def _reconcile(self, run: str) -> Job:
         """Start or end the run's trainer where that is due. Returns the job as it is then."""
-        job, now = self._read(run), runtime.now().timestamp()
+        job, now = self._read(run), runtime.monotonic()
         if job.state:
             return Job(run, JobState(job.state), job.reason, job.failed_tries)
-        if now > job.deadline:
+        if now > job.since + RECORD_SECONDS:
+            self._write(run, job)
+        if job.spent_seconds + now - job.since > job.deadline_seconds:
             self._process(run).end()
             job.failed_tries = job.tries
             return self._end(run, job, JobState.FAILED, over_deadline(job.deadline_seconds))
@@ -105,8 +153,8 @@ class LocalLauncher:
     def _spawn(self, run: str, job: _JobFile) -> None:
         job.tries, job.next_try = job.tries + 1, 0.0
         self._write(run, job)  # before the trainer exists: a crash in between costs a try
-        environment = os.environ | {
-            "FEDSILO_RUN": run,
+        environment = os.environ | RunIdentity(run, job.sha256, job.version).to_environment()
+        environment |= {
             "TMPDIR": str(self._path(run, "tmp")),
             "OMP_NUM_THREADS": "1",
             "MALLOC_ARENA_MAX": "2",  # or each thread keeps memory of its own
@@ -122,7 +170,7 @@ class LocalLauncher:
         reason = how_it_ended(code, job.tries)
         if code == TrainerExit.FATAL or job.tries > RETRIES:
             return self._end(run, job, JobState.FAILED, reason)
-        job.next_try = runtime.now().timestamp() + BACKOFF_SECONDS * 2 ** (job.tries - 1)
+        job.next_try = runtime.monotonic() + BACKOFF_SECONDS * 2 ** (job.tries - 1)
         job.reason = f"{reason}; it will be started again"
         self._write(run, job)
         return Job(run, JobState.PENDING, job.reason, job.failed_tries)
@@ -134,9 +182,12 @@ class LocalLauncher:
         return Job(run, state, reason, job.failed_tries)
 
     def _read(self, run: str) -> _JobFile:
-        return _JobFile(**json.loads(self._path(run, "job.json").read_text()))
+        job = _JobFile(**json.loads(self._path(run, "job.json").read_text()))
+        job.adopt(self._boot, runtime.monotonic())
+        return job
 
     def _write(self, run: str, job: _JobFile) -> None:
+        job.count(runtime.monotonic())
         write_atomically(self._path(run, "job.json"), json.dumps(asdict(job)))
 
     def _runs(self) -> list[str]:

@@ -25,7 +25,7 @@ from fedsilo.agent.settings import AgentSettings
 from fedsilo.agent.status import StatusWriter
 from fedsilo.config import policy
 from fedsilo.config.policy import Policy
-from fedsilo.config.run import Run
+from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
 from fedsilo.ledger.schema import AgentStatus
 from fedsilo.messaging.control import Request
@@ -55,8 +55,8 @@ class Agent:
         self._statuses = StatusWriter(hub, party)
         self._heartbeat = Heartbeat(hub, party, self._launcher.name, settings.policy_file)
         self._jobs = Jobs(hub, self._launcher, self._statuses)
-        self._queue: dict[str, str] = {}
-        """The digest of run.json, by the id of a run that waits; the next run is first."""
+        self._queue: dict[str, RunIdentity] = {}
+        """Which run.json was requested, by the id of a run that waits; the next run is first."""
 
     def serve(self) -> None:
         """Take requests and look after trainers, for ever."""
@@ -73,8 +73,8 @@ class Agent:
         before = self._hub.heartbeat() or AgentStatus()
         jobs = self._jobs.recover(before.run, before.aborting)
         for run_id in before.queued:
-            if run_id not in jobs and (sha256 := self._statuses.resume_queued(run_id)):
-                self._queue[run_id] = sha256
+            if run_id not in jobs and (identity := self._statuses.resume_queued(run_id)):
+                self._queue[run_id] = identity
         self._jobs.reconcile()
         if before.seen:
             log.info("continues with %s; queued: %s", self._jobs.current or "no run", ", ".join(self._queue) or "none")
@@ -140,16 +140,16 @@ class Agent:
             log.info("was requested before; its state is %s", before, extra={"run": run_id})
             return
         try:
-            run, _ = self._admit(run_id, request.sha256)
+            run, _ = self._admit(request.identity)
         except (SpecError, RefusedError) as error:
             self._statuses.write(run_id, PartyState.REFUSED, str(error))
             return
-        self._queue[run_id] = request.sha256
-        reason = self._earlier_runs(run_id)
-        self._statuses.write(run_id, PartyState.QUEUED, reason, rounds=run.rounds, sha256=request.sha256)
+        self._queue[run_id] = request.identity
+        known = {"rounds": run.rounds, "sha256": request.sha256, "object_version": request.version}
+        self._statuses.write(run_id, PartyState.QUEUED, self._earlier_runs(run_id), **known)
         self._beat()
 
-    def _admit(self, run_id: str, sha256: str) -> tuple[Run, Policy]:
+    def _admit(self, identity: RunIdentity) -> tuple[Run, Policy]:
         """Check a run against the party's policy as it is now.
 
         Returns:
@@ -159,7 +159,7 @@ class Agent:
             SpecError: There is no such run, or its run.json or the policy is not valid.
             RefusedError: The policy forbids the run.
         """
-        run = self._hub.run(run_id, sha256)
+        run = self._hub.run(identity)
         rules = policy.load(self._settings.policy_file)
         if refusals := check(run, rules, runtime.now()):
             raise RefusedError("; ".join(refusals))
@@ -186,7 +186,7 @@ class Agent:
         state = self._statuses.state(run_id)
         if state is None:
             try:
-                self._hub.run(run_id, request.sha256)
+                self._hub.run(request.identity)
             except SpecError as error:
                 log.warning("nothing to abort: %s", error, extra={"run": run_id})
                 return True
@@ -196,10 +196,10 @@ class Agent:
 
     def _start_next(self) -> None:
         """Start the run that has waited longest, if the policy still allows it: hours pass, and owners change rules."""
-        run_id, sha256 = next(iter(self._queue.items()))
+        run_id, identity = next(iter(self._queue.items()))
         try:
-            _, rules = self._admit(run_id, sha256)
-            self._jobs.start(run_id, rules.max_hours * 3600)
+            _, rules = self._admit(identity)
+            self._jobs.start(identity, rules.max_hours * 3600)
         except (SpecError, RefusedError) as error:
             self._statuses.write(run_id, PartyState.REFUSED, str(error))
             del self._queue[run_id]

@@ -13,6 +13,7 @@ from fedsilo import runtime
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Job
 from fedsilo.agent.timers import Timer
+from fedsilo.config.run import RunIdentity
 from fedsilo.ledger.schema import Status
 from fedsilo.ledger.writer import HEARTBEAT_SECONDS
 from fedsilo.states import TERMINAL, JobState, PartyState
@@ -81,17 +82,17 @@ class StatusWriter:
         else:
             self.write_if_changed(job.run, PartyState.PENDING, job.reason, failed_tries=job.failed_tries)
 
-    def resume_queued(self, run_id: str) -> str | None:
+    def resume_queued(self, run_id: str) -> RunIdentity | None:
         """Take over a run that an earlier agent has queued.
 
         Returns:
-            The digest of its run.json; None if the run does not wait any more.
+            Which run.json was requested; None if the run does not wait any more.
         """
         status = self._hub.status(run_id)
         if status is None or status.state != PartyState.QUEUED:
             return None
         self._remember(run_id, PartyState.QUEUED, status.reason)
-        return status.sha256
+        return RunIdentity(run_id, status.sha256, status.object_version)
 
     def _remember(self, run_id: str, state: PartyState, reason: str) -> None:
         written = _Written(state, reason)

@@ -10,7 +10,7 @@ from fedsilo import terminal
 from fedsilo.admin.client import HubClient
 from fedsilo.config.federation import Federation
 from fedsilo.config.load import load_federation
-from fedsilo.config.run import Run, plan
+from fedsilo.config.run import Run, RunIdentity, plan
 from fedsilo.errors import FedsiloError, NotFoundError, SpecError, UsageError
 from fedsilo.keys import is_run
 from fedsilo.local import supervisor
@@ -99,7 +99,7 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def find_run(hub: HubClient, run_id: str) -> tuple[Run, bytes]:
+def find_run(hub: HubClient, run_id: str) -> tuple[Run, RunIdentity]:
     """Find a run.
 
     Args:
@@ -107,7 +107,7 @@ def find_run(hub: HubClient, run_id: str) -> tuple[Run, bytes]:
         run_id: The run's id; empty for the newest run.
 
     Returns:
-        The run, and the content of its run.json.
+        The run, and the identity of its run.json.
 
     Raises:
         NotFoundError: There is no such run.

@@ -211,10 +211,10 @@ def abort(
 ) -> None:
     """Abort a run: ask the agents of all its parties to end it."""
     hub = options.open_hub(federation)
-    run, run_json = options.find_run(hub, run_id)
+    run, identity = options.find_run(hub, run_id)
     out = terminal.console()
     # Nothing that a party wrote is read before: no party can keep the operator from ending a run.
-    hub.request(RequestAction.ABORT, run.id, run_json, hub.control_queues(run.parties))
+    hub.request(RequestAction.ABORT, identity, hub.control_queues(run.parties))
     out.print(f"{run.id}: asked to abort: {', '.join(run.parties)}", soft_wrap=True)
     if wait:
         _wait_until_ended(hub, run, out)

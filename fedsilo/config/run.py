@@ -1,7 +1,9 @@
 """A run: one federated training, as the operator asked for it in ``run.json``."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError, model_validator
@@ -37,6 +39,27 @@ Name = Annotated[str, Field(pattern=f"^{names.NAME_PATTERN}$")]
 def new_id(federation: str) -> str:
     """An id for a run that starts now, such as ``heart-20261122-081500-3f``. Ids sort by their time, which is UTC."""
     return f"{federation}-{runtime.now():%Y%m%d-%H%M%S}-{runtime.token(1)}"
+
+
+@dataclass(frozen=True)
+class RunIdentity:
+    """Which ``run.json`` a request means: the party's agent checks this one, and its trainer takes this one."""
+
+    run: str
+    """The run's id."""
+    sha256: str
+    """The SHA-256 of the bytes of ``run.json``, in hexadecimal."""
+    version: str = ""
+    """S3's id of the object's version; empty in a bucket that keeps no versions, as in the local AWS emulator."""
+
+    @classmethod
+    def of(cls, run: str, body: bytes, version: str) -> "RunIdentity":
+        """The identity of a ``run.json`` with this content."""
+        return cls(run, hashlib.sha256(body).hexdigest(), version)
+
+    def to_environment(self) -> dict[str, str]:
+        """The variables from which ``fedsilo trainer`` reads the identity."""
+        return {"FEDSILO_RUN": self.run, "FEDSILO_RUN_SHA256": self.sha256, "FEDSILO_RUN_VERSION": self.version}
 
 
 class Run(BaseModel):

@@ -32,10 +32,24 @@ MODEL_BYTES = 2**36
 
 
 @dataclass(frozen=True)
+class Written:
+    """What S3 says of an object that was written."""
+
+    etag: str
+    """What a conditional write names, in order to replace this object and no other."""
+    version: str
+    """The id of the object's version; empty in a bucket that keeps no versions."""
+
+
+@dataclass(frozen=True)
 class StoredObject:
     """An object as it was read."""
 
     body: bytes
+    etag: str
+    """As in ``Written``."""
+    version: str
+    """As in ``Written``."""
     modified: datetime
     age_seconds: float
     """Seconds since the object was written. Both times are from the clock of S3."""
@@ -60,18 +74,19 @@ class MailBucket:
         self.s3 = access.s3(attempts)
         self._access = access
 
-    def get(self, key: str, limit: int = READ_BYTES) -> StoredObject | None:
+    def get(self, key: str, limit: int = READ_BYTES, version: str = "") -> StoredObject | None:
         """Read an object from its beginning.
 
         Args:
             key: The object's key.
             limit: The most bytes to read.
+            version: The id of the version to read; empty for the newest.
 
         Returns:
             The object, or None if it does not exist.
         """
         with self._access.translate_errors(f"read {self.name}/{key}"):
-            return _stored(self._answer(key), limit)
+            return _stored(self._answer(key, **({"VersionId": version} if version else {})), limit)
 
     def get_end(self, key: str, limit: int) -> StoredObject | None:
         """Read the last ``limit`` bytes of an object; None if it does not exist."""
@@ -114,20 +129,21 @@ class MailBucket:
         with self._access.translate_errors(f"write {self.name}/{key}"):
             self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type)
 
-    def create(self, key: str, body: bytes, content_type: str = JSON) -> bool:
-        """Write an object if its key is free.
+    def create(self, key: str, body: bytes) -> Written | None:
+        """Write an object of JSON if its key is free.
 
         Returns:
-            Whether it was written; False if an object of that key exists, which stays as it is.
+            What was written; None if an object of that key exists, which stays as it is.
         """
-        with self._access.translate_errors(f"write {self.name}/{key}"):
-            try:
-                self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=content_type, IfNoneMatch="*")
-            except ClientError as error:
-                if aws.cause(error) is not Cause.CHANGED:
-                    raise
-                return False
-        return True
+        return self._put_if(key, body, IfNoneMatch="*")
+
+    def replace(self, key: str, body: bytes, etag: str) -> Written | None:
+        """Write an object of JSON over the one with this ETag.
+
+        Returns:
+            What was written; None if the object is another one by now, which stays as it is.
+        """
+        return self._put_if(key, body, IfMatch=etag)
 
     def keys(self, prefix: str) -> Iterator[str]:
         """The keys that begin with ``prefix``, in their order; a page is fetched when it is needed."""
@@ -135,13 +151,25 @@ class MailBucket:
             for page in self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix):
                 yield from (found["Key"] for found in page.get("Contents", []))
 
+    def _put_if(self, key: str, body: bytes, **condition: str) -> Written | None:
+        with self._access.translate_errors(f"write {self.name}/{key}"):
+            try:
+                answer = self.s3.put_object(Bucket=self.name, Key=key, Body=body, ContentType=JSON, **condition)  # type: ignore[arg-type]
+            except ClientError as error:
+                if aws.cause(error) not in (Cause.CHANGED, Cause.NO_OBJECT):
+                    raise
+                return None
+        return Written(answer["ETag"], answer.get("VersionId", ""))
+
     def _answer(self, key: str, **options: str) -> Any:
-        """S3's answer to GetObject, or None if the object does not exist."""
+        """S3's answer to GetObject, or None if the object or its version does not exist."""
         try:
             return self.s3.get_object(Bucket=self.name, Key=key, **options)  # type: ignore[arg-type]
         except ClientError as error:
             cause = aws.cause(error)
             if cause is Cause.NO_OBJECT or (cause is Cause.DENIED and not self._is_listed(key)):
+                return None
+            if "VersionId" in options and cause is Cause.NO_VERSION:
                 return None
             if cause in (Cause.ARCHIVED, Cause.ENCRYPTION):
                 code = error.response["Error"]["Code"]
@@ -161,5 +189,6 @@ def _stored(answer: Any, limit: int) -> StoredObject | None:
         return None
     now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
     modified = answer["LastModified"]
+    age = max(0.0, (now - modified).total_seconds())
     with closing(answer["Body"]) as stream:
-        return StoredObject(stream.read(limit), modified, max(0.0, (now - modified).total_seconds()))
+        return StoredObject(stream.read(limit), answer["ETag"], answer.get("VersionId", ""), modified, age)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from fedsilo import aws, names, runtime
-from fedsilo.config.run import RUN_JSON_BYTES, Run
+from fedsilo.config.run import RUN_JSON_BYTES, Run, RunIdentity
 from fedsilo.errors import AccessError, HubError, NotFoundError, SpecError, UnreadableError
 from fedsilo.keys import INDEX, RunKeys, agent_key
 from fedsilo.ledger.index import RunIndexEntry
@@ -57,11 +57,11 @@ class Reader:
 
     # --- runs
 
-    def run(self, run_id: str) -> tuple[Run, bytes]:
+    def run(self, run_id: str) -> tuple[Run, RunIdentity]:
         """Read a run.
 
         Returns:
-            The run, and the bytes of its run.json.
+            The run, and which run.json it was read from.
 
         Raises:
             NotFoundError: There is no run with this id.
@@ -74,7 +74,7 @@ class Reader:
                 f"no run {run_id} in federation {self.bucket.federation}; `fedsilo run list` lists the runs"
             )
         try:
-            return Run.parse(found.body), found.body
+            return Run.parse(found.body), RunIdentity.of(run_id, found.body, found.version)
         except SpecError as error:
             raise SpecError(f"{self.bucket.name}/{key}: {error}") from error
 

@@ -152,6 +152,8 @@ class Status(_Document):
 
     sha256: Annotated[str, _text()] = ""
     """From the agent: the digest of run.json that the request named."""
+    object_version: Annotated[str, _text()] = ""
+    """From the agent: S3's id of the version of run.json that the request named."""
     failure: Annotated[str, _text()] = ""
     """From the agent: what the trainer said of its failure before it was started again."""
     failed_tries: Annotated[int, _read(lambda value: count(value) or 0)] = 0

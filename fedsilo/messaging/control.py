@@ -5,10 +5,12 @@ run's requests, and the requests of one run never wait for those of another. Its
 request's content, so a request that is sent twice within five minutes is delivered once.
 """
 
-from typing import TYPE_CHECKING, Annotated
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedsilo.config.run import RunIdentity
 from fedsilo.errors import SpecError
 from fedsilo.keys import RUN_PATTERN
 from fedsilo.states import RequestAction
@@ -28,6 +30,18 @@ class Request(BaseModel):
     """The run's id."""
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     """The SHA-256 of the bytes of the run's ``run.json``, in hexadecimal."""
+    version: Annotated[str, Field(pattern="^[!-~]{0,1024}$")]
+    """S3's id of the version of ``run.json``; empty in a bucket that keeps no versions."""
+
+    @classmethod
+    def about(cls, action: RequestAction, identity: RunIdentity) -> Self:
+        """A request about a run."""
+        return cls(action=action, run=identity.run, sha256=identity.sha256, version=identity.version)
+
+    @property
+    def identity(self) -> RunIdentity:
+        """Which ``run.json`` the operator means."""
+        return RunIdentity(self.run, self.sha256, self.version)
 
     @classmethod
     def parse(cls, text: str) -> "Request":
@@ -49,9 +63,10 @@ class Request(BaseModel):
 
 def send(sqs: "SQSClient", queue_url: str, request: Request) -> None:
     """Put the request into a party's control queue. Raises botocore's errors."""
+    body = request.to_json()
     sqs.send_message(
         QueueUrl=queue_url,
-        MessageBody=request.to_json(),
+        MessageBody=body,
         MessageGroupId=request.run,
-        MessageDeduplicationId=f"{request.run}.{request.action}.{request.sha256[:16]}",
+        MessageDeduplicationId=hashlib.sha256(body.encode()).hexdigest(),
     )

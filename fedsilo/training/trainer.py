@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fedsilo import aws, logs, redaction, signals
 from fedsilo.config.environment import Settings
-from fedsilo.config.run import Run
+from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
@@ -30,8 +30,11 @@ class Ending:
     reason: str = ""
 
 
-def main(run_id: str) -> int:
+def main(identity: RunIdentity) -> int:
     """Take part in the run.
+
+    Args:
+        identity: The run.json that the party's policy has allowed.
 
     Returns:
         The exit code, one of ``TrainerExit``.
@@ -42,7 +45,7 @@ def main(run_id: str) -> int:
         settings = Settings.from_environment()
         stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
         signals.raise_once(stopped, signal.SIGTERM)
-        run, ledger = aws.when_authenticated(settings.authentication_seconds, lambda: _begin(settings, run_id))
+        run, ledger = aws.when_authenticated(settings.authentication_seconds, lambda: _begin(settings, identity))
         with ledger.span(Span.START, 0):
             from fedsilo.training import session  # FedML and torch take seconds, and the checks above need neither
         log.info("%s takes part in run %s", settings.party, run.id)
@@ -58,9 +61,9 @@ def main(run_id: str) -> int:
     return ending.code
 
 
-def _begin(settings: Settings, run_id: str) -> tuple[Run, Ledger]:
+def _begin(settings: Settings, identity: RunIdentity) -> tuple[Run, Ledger]:
     """Read what the run is, and begin the party's part of its ledger."""
-    run = fetch(MailBucket(settings.hub_access(settings.role)), settings, run_id)
+    run = fetch(MailBucket(settings.hub_access(settings.role)), settings, identity)
     return run, Ledger(settings, run)
 
 

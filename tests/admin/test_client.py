@@ -3,6 +3,7 @@
 import pytest
 
 from fedsilo import names
+from fedsilo.config.run import RunIdentity
 from fedsilo.errors import AccessError, HubError, SpecError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.states import RequestAction
@@ -11,9 +12,9 @@ from tests.support.operator_harness import OperatorHarness
 
 def test_a_run_begins_once_and_is_listed(operator: OperatorHarness) -> None:
     begun = operator.begin("run-1")
-    again, body = operator.client.put_run(begun.model_copy(update={"created": begun.created.replace(year=2030)}))
+    again, identity = operator.client.put_run(begun.model_copy(update={"created": begun.created.replace(year=2030)}))
     assert again == begun
-    assert body == begun.model_dump_json().encode()
+    assert identity == RunIdentity.of("run-1", begun.model_dump_json().encode(), "")
     assert [entry.run for entry in operator.reader.newest_runs()] == ["run-1"]
 
 
@@ -33,9 +34,9 @@ def test_whether_runs_may_be_written_is_found_out_without_writing(
     operator: OperatorHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     operator.begin("run-1")
-    _, before = operator.reader.run("run-1")
+    before = operator.reader.run("run-1")
     assert operator.client.may_write_runs("run-1")
-    assert operator.reader.run("run-1")[1] == before
+    assert operator.reader.run("run-1") == before
 
     def deny(self: MailBucket, key: str, body: bytes) -> bool:
         raise AccessError(f"access denied: may not write {key}")
@@ -48,7 +49,7 @@ def test_requests_reach_the_control_queues_and_are_counted(operator: OperatorHar
     run = operator.begin("run-1")
     client = operator.client
     queues = client.control_queues(run.parties)
-    client.request(RequestAction.START, run.id, run.model_dump_json().encode(), queues)
+    client.request(RequestAction.START, client.put_run(run)[1], queues)
     assert client.waiting(queues) == dict.fromkeys(run.parties, 1)
     assert client.undeliverable() == dict.fromkeys(client.parties, 0)
     [request] = operator.requests("hungary")

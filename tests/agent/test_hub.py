@@ -8,6 +8,7 @@ import pytest
 
 from fedsilo import aws, names
 from fedsilo.agent.hub import AgentHub
+from fedsilo.config.run import RunIdentity
 from fedsilo.errors import HubError, SpecError
 from fedsilo.keys import RunKeys, agent_key
 from fedsilo.ledger.schema import AgentStatus, Status
@@ -48,7 +49,7 @@ def test_a_message_is_received_until_it_is_acknowledged(hub: Hub, agent_hub: Age
 
 def test_a_missing_run_is_an_error_that_says_so(hub: Hub, agent_hub: AgentHub) -> None:
     with pytest.raises(SpecError, match="there is no run heart-9 in this federation"):
-        agent_hub.run("heart-9", "0" * 64)
+        agent_hub.run(RunIdentity("heart-9", "0" * 64))
 
 
 def test_status_and_heartbeat_are_read_as_they_were_written(hub: Hub, agent_hub: AgentHub) -> None:

@@ -14,18 +14,20 @@ from fedsilo.errors import LauncherError
 from fedsilo.states import JobState, TrainerExit
 from stacks import manifests
 from tests.support.fake_kubernetes import FakeKubernetes
-from tests.support.kubernetes_launcher import CLEVELAND, JOB, RUN, connect, only
+from tests.support.kubernetes_launcher import CLEVELAND, IDENTITY, JOB, RUN, connect, only
 from tests.support.waiting import WAIT_SECONDS, until
 
 
 def test_job_is_the_cronjobs_template_with_the_run_in_it(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 2 * 3600)
+    launcher.start(IDENTITY, 2 * 3600)
     job = server.job(JOB)
     kubernetes_validate.validate(job, "1.36", strict=True)
     template = manifests.trainer("registry/image@sha256:1", CLEVELAND)["spec"]["jobTemplate"]["spec"]
     made = job["spec"]
     (container,) = made["template"]["spec"]["containers"]
-    assert container["env"].pop() == {"name": "FEDSILO_RUN", "value": RUN}
+    about_the_run = {each["name"]: each["value"] for each in container["env"][-3:]}
+    assert about_the_run == IDENTITY.to_environment()
+    del container["env"][-3:]
     for labels in (job["metadata"]["labels"], made["template"]["metadata"]["labels"]):
         assert labels["fedsilo/run"] == RUN
     template["template"]["metadata"] = made["template"]["metadata"]
@@ -36,15 +38,15 @@ def test_job_is_the_cronjobs_template_with_the_run_in_it(server: FakeKubernetes,
 
 
 def test_starting_twice_makes_one_job(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 3600)
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
+    launcher.start(IDENTITY, 3600)
     assert len(server.all("jobs")) == 1
 
 
 def test_a_missing_template_is_an_error(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
     server.remove("cronjobs", "trainer")
     with pytest.raises(LauncherError, match='read CronJob trainer: 404 NotFound: cronjobs "trainer" not found'):
-        launcher.start(RUN, 3600)
+        launcher.start(IDENTITY, 3600)
 
 
 def test_exhausted_quota_is_an_error_and_the_next_try_may_succeed(
@@ -52,8 +54,8 @@ def test_exhausted_quota_is_an_error_and_the_next_try_may_succeed(
 ) -> None:
     server.refusals.append(("create jobs", 403, "Forbidden", "exceeded quota: fedsilo, used: count/jobs.batch=50"))
     with pytest.raises(LauncherError, match=f"make Job {JOB}: 403 Forbidden: exceeded quota"):
-        launcher.start(RUN, 3600)
-    launcher.start(RUN, 3600)
+        launcher.start(IDENTITY, 3600)
+    launcher.start(IDENTITY, 3600)
 
 
 def test_an_unreachable_api_server_is_an_error(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
@@ -63,7 +65,7 @@ def test_an_unreachable_api_server_is_an_error(server: FakeKubernetes, launcher:
 
 
 def test_deleted_job_is_there_until_its_pods_are_gone(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     launcher.delete(RUN)
     assert only(launcher).state == JobState.ENDING
     server.remove("jobs", JOB)
@@ -73,12 +75,12 @@ def test_deleted_job_is_there_until_its_pods_are_gone(server: FakeKubernetes, la
 
 def test_jobs_without_the_label_are_ignored(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
     server.put("jobs", {"metadata": {"name": "by-hand"}, "spec": {"template": {"spec": {"containers": []}}}})
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     assert [job.run for job in launcher.jobs()] == [RUN]
 
 
 def test_log_holds_all_tries_up_to_a_limit(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     first, second = server.add_pod(JOB, age=9), server.add_pod(JOB)
     server.logs[first] = "first\n"
     assert launcher.log(RUN) == f"--- pod {first}\nfirst\n", "the second has none yet"
@@ -89,7 +91,7 @@ def test_log_holds_all_tries_up_to_a_limit(server: FakeKubernetes, launcher: Kub
 
 
 def test_log_of_a_pod_that_has_logged_nothing_is_empty(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     server.logs[server.add_pod(JOB)] = ""
     assert launcher.log(RUN) == ""
 
@@ -105,7 +107,7 @@ def heard(changes: threading.Semaphore, do: Callable[[], Any]) -> bool:
 def test_watch_reports_changes_after_a_break_and_after_410(
     server: FakeKubernetes, launcher: KubernetesLauncher, changes: threading.Semaphore
 ) -> None:
-    assert heard(changes, lambda: launcher.start(RUN, 3600))
+    assert heard(changes, lambda: launcher.start(IDENTITY, 3600))
     server.forget_history()
     server.break_watches()  # lightkube goes on from the last version it saw
     until(lambda: server.expired == 1, "the watch to be too old")
@@ -115,7 +117,7 @@ def test_watch_reports_changes_after_a_break_and_after_410(
 
 def test_role_allows_exactly_the_calls_that_are_made(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
     """Every call of the launcher, as RBAC sees it, against the Role that the stack deploys."""
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     server.logs[server.add_pod(JOB)] = "a line\n"
     launcher.jobs()
     launcher.log(RUN)

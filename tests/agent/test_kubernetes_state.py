@@ -8,7 +8,7 @@ from fedsilo.agent.kubernetes import KubernetesLauncher
 from fedsilo.agent.launcher import Job
 from fedsilo.states import JobState, TrainerExit
 from tests.support.fake_kubernetes import FakeKubernetes
-from tests.support.kubernetes_launcher import JOB, RUN, only
+from tests.support.kubernetes_launcher import IDENTITY, JOB, RUN, only
 
 
 def container(state: dict[str, Any]) -> dict[str, Any]:
@@ -53,7 +53,7 @@ def test_state_of_the_newest_pod_is_the_trainers(
     state: str,
     reason: str,
 ) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     assert only(launcher) == Job(
         RUN, JobState.PENDING, "the trainer's Job has no pod yet; the namespace's quota may be used up"
     )
@@ -78,7 +78,7 @@ def test_state_of_the_newest_pod_is_the_trainers(
 def test_reason_of_a_failed_job_is_how_its_last_pod_ended(
     server: FakeKubernetes, launcher: KubernetesLauncher, status: dict[str, Any], verdict: str, reason: str
 ) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     server.pod_status(server.add_pod(JOB, age=9), "Failed", **terminated(1))
     server.pod_status(server.add_pod(JOB), "Failed", **status)
     server.end_job(JOB, "Failed", verdict)
@@ -89,7 +89,7 @@ def test_reason_of_a_failed_job_is_how_its_last_pod_ended(
 
 
 def test_a_trainer_has_ended_when_its_job_is_complete(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     server.pod_status(server.add_pod(JOB), "Succeeded", **terminated(0, "Completed"))
     assert only(launcher).state == "RUNNING", "until the Job controller has seen it"
     server.end_job(JOB, "Complete")
@@ -97,7 +97,7 @@ def test_a_trainer_has_ended_when_its_job_is_complete(server: FakeKubernetes, la
 
 
 def test_a_second_pod_says_how_the_first_ended(server: FakeKubernetes, launcher: KubernetesLauncher) -> None:
-    launcher.start(RUN, 3600)
+    launcher.start(IDENTITY, 3600)
     server.pod_status(server.add_pod(JOB, age=9), "Failed", **terminated(137, "OOMKilled"))
     server.add_pod(JOB)
     assert "is starting; earlier, the trainer ran out of memory" in only(launcher).reason

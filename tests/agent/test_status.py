@@ -4,6 +4,7 @@ import pytest
 
 from fedsilo.agent.launcher import Job
 from fedsilo.agent.status import HEARTBEAT_SECONDS, StatusWriter
+from fedsilo.config.run import RunIdentity
 from fedsilo.ledger.schema import Status
 from fedsilo.states import JobState, PartyState
 from tests.support.agent_harness import Clock, MemoryHub
@@ -92,8 +93,10 @@ def test_a_trainer_that_runs_writes_its_status_itself(hub: MemoryHub, statuses: 
 
 def test_a_queued_run_is_resumed_with_its_digest(hub: MemoryHub, statuses: StatusWriter) -> None:
     assert statuses.resume_queued(RUN) is None
-    hub.statuses[RUN] = Status(run=RUN, state=PartyState.QUEUED, reason="waits for heart-0", sha256="1" * 64)
-    assert statuses.resume_queued(RUN) == "1" * 64
+    hub.statuses[RUN] = Status(
+        run=RUN, state=PartyState.QUEUED, reason="waits for heart-0", sha256="1" * 64, object_version="v1"
+    )
+    assert statuses.resume_queued(RUN) == RunIdentity(RUN, "1" * 64, "v1")
     statuses.write_if_changed(RUN, PartyState.QUEUED, "waits for heart-0")
     assert hub.written == []
     hub.statuses[RUN] = Status(run=RUN, state=PartyState.ABORTED)

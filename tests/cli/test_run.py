@@ -34,7 +34,8 @@ def test_start_writes_the_run_and_asks_every_party(operator: OperatorHarness) ->
     assert len(run.hyperparameters) > 3  # all of them, not the chosen alone
     for party in ("aggregator", "cleveland", "hungary"):
         (request,) = operator.requests(party)
-        assert request == {"action": "start", "run": run_id, "sha256": hashlib.sha256(body).hexdigest()}
+        digest = hashlib.sha256(body).hexdigest()
+        assert request == {"action": "start", "run": run_id, "sha256": digest, "version": ""}
     assert operator.requests("long-beach") == []
     assert "no heartbeat" not in result.stdout
     assert f"fedsilo run watch {run_id}" in result.stdout

@@ -11,7 +11,7 @@ from tests.support.hub import Hub
 def test_a_trainer_without_settings_names_the_missing_variable() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("FEDSILO_")}
     process = subprocess.run(
-        [sys.executable, "-m", "fedsilo", "trainer", "run-1"],
+        [sys.executable, "-m", "fedsilo", "trainer", "run-1", "--sha256", "0" * 64],
         env=environment,
         capture_output=True,
         text=True,
@@ -24,7 +24,7 @@ def test_a_trainer_without_settings_names_the_missing_variable() -> None:
 
 def test_a_trainer_of_an_unknown_run_names_the_run_file(hub: Hub) -> None:
     process = subprocess.run(
-        [sys.executable, "-m", "fedsilo", "trainer", "no-such-run"],
+        [sys.executable, "-m", "fedsilo", "trainer", "no-such-run", "--sha256", "0" * 64],
         env=os.environ | hub.settings(AGGREGATOR).to_environment(),
         capture_output=True,
         text=True,

@@ -82,6 +82,19 @@ def test_an_object_is_created_once(bucket: MailBucket) -> None:
     assert stored.body == b"first"
 
 
+def test_an_object_is_replaced_only_by_who_has_seen_it_last(bucket: MailBucket) -> None:
+    first = bucket.create("agents/x.json", b"first")
+    assert first is not None
+    second = bucket.replace("agents/x.json", b"second", first.etag)
+    assert second is not None
+    assert bucket.replace("agents/x.json", b"late", first.etag) is None
+    stored = bucket.get("agents/x.json")
+    assert stored is not None
+    assert (stored.body, stored.etag) == (b"second", second.etag)
+    bucket.s3.delete_object(Bucket=bucket.name, Key="agents/x.json")
+    assert bucket.replace("agents/x.json", b"late", second.etag) is None
+
+
 def test_a_download_replaces_a_file_and_leaves_no_part(bucket: MailBucket, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"older")
     bucket.put("runs/run-1/x", b"newer")

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedsilo import names
-from fedsilo.config.run import Run, plan
+from fedsilo.config.run import Run, RunIdentity, plan
 from fedsilo.errors import NotFoundError, SpecError
 from fedsilo.keys import RunKeys
 from fedsilo.ledger import reader
@@ -18,11 +18,11 @@ def run_of(name: str) -> Run:
     return plan(name, "heart_disease", SILOS, overrides={}, run_id="run-1", rounds=2)
 
 
-def test_a_run_is_read_with_the_bytes_of_its_file(operator: OperatorHarness) -> None:
+def test_a_run_is_read_with_the_identity_of_its_file(operator: OperatorHarness) -> None:
     begun = operator.begin("run-1")
-    run, body = operator.reader.run("run-1")
+    run, identity = operator.reader.run("run-1")
     assert run == begun
-    assert Run.parse(body) == run
+    assert identity == RunIdentity.of("run-1", begun.model_dump_json().encode(), "")
     with pytest.raises(NotFoundError, match=f"^no run run-2 in federation {operator.name}; `fedsilo run list`"):
         operator.reader.run("run-2")
     operator.put(RunKeys("run-1").run_json, HOSTILE)

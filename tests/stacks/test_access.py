@@ -19,7 +19,13 @@ from tests.support.synthesis import Synthesized
 
 RUN = RunKeys("run-1")
 LISTED = f"{INDEX}8202000000000/run-1/heart_disease/4/50"
-OBJECT_ACTIONS = ("GetObject", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "DeleteObject", "PutObjectAcl")
+OBJECT_ACTIONS = (
+    "GetObject", "GetObjectVersion", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "DeleteObject",
+    "DeleteObjectVersion", "PutObjectAcl",
+)  # fmt: skip
+CREATES = {"s3:if-none-match": "*", "s3:ObjectCreationOperation": "true"}
+OVERWRITES = {"s3:ObjectCreationOperation": "true"}
+PART = {"s3:ObjectCreationOperation": "false"}
 READ_BY_OPERATORS = ("run.json", "status.json", "metrics.jsonl", "log.txt", "model.safetensors")
 WRITES = ("PutObject", "PutObjectTagging", "AbortMultipartUpload")
 QUEUE_ACTIONS = (
@@ -42,6 +48,8 @@ def roles(synthesized: Synthesized) -> Iterator[Who]:
 
 def may_touch_object(who: Who, action: str, key: str) -> bool:
     """Whether the design allows it: a party writes below its own prefix and reads what is addressed to it."""
+    if action == "GetObjectVersion":
+        return key == RUN.run_json and who.role != "operator"
     read, write = action == "GetObject", action in WRITES
     if key.startswith("agents/"):
         itself = who.role == "agent" and key == agent_key(who.party.name)
@@ -94,15 +102,20 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
     for key in sorted(keys):
         for action in OBJECT_ACTIONS:
             expected = may_touch_object(who, action, key)
-            yield Question(who, f"s3:{action}", names.bucket_arn(bucket, key), hub, expected)
+            context = CREATES if action == "PutObject" else {}
+            yield Question(who, f"s3:{action}", names.bucket_arn(bucket, key), hub, expected, {**context})
+    for context in (OVERWRITES, PART):  # the parts of a multipart upload do no harm before its completion
+        expected = who.role == "operator" and context is PART
+        yield Question(who, "s3:PutObject", names.bucket_arn(bucket, RUN.run_json), hub, expected, {**context})
     for party in fed.parties:
         for prefix in (RUN.party(party.name), RUN.outbox(names.AGGREGATOR, names.EVERYONE), RUN.prefix):
             everything = who.role == "operator" or (who.role == "trainer" and who.party is hub)
             some = who.role == "trainer" and (
                 prefix == RUN.party(who.party.name) or prefix == RUN.outbox(names.AGGREGATOR, names.EVERYONE)
             )
-            context: dict[str, str | list[str]] = {"s3:prefix": prefix}
-            yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, context)
+            yield Question(
+                who, "s3:ListBucket", names.bucket_arn(bucket), hub, everything or some, {"s3:prefix": prefix}
+            )
         for key in (RUN.run_json, RUN.status(party.name), agent_key(party.name), LISTED):
             expected = may_list(who, key)
             yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), hub, expected, {"s3:prefix": key})
@@ -223,6 +236,28 @@ def test_role_is_allowed_what_it_needs_and_nothing_else(synthesized: Synthesized
     ]
     assert not wrong, f"{len(wrong)} of {len(questions)}:\n" + "\n".join(wrong[:40])
     assert sum(question.expected for question in questions) >= 18
+
+
+def test_not_even_an_administrator_of_the_hub_exchanges_a_run_json(synthesized: Synthesized) -> None:
+    policies, hub = Policies(synthesized), synthesized.federation.aggregator
+    bucket = names.mail_bucket(synthesized.federation.name, hub.account or ACCOUNT, hub.region)
+    admin = Who("operator", hub, names.role_arn("an-administrator", hub.account or ACCOUNT))
+    everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+    policies.identity[admin.arn] = [everything]
+    asked: tuple[tuple[str, dict[str, str], str, bool], ...] = (
+        ("s3:PutObject", CREATES, RUN.run_json, True),
+        ("s3:PutObject", OVERWRITES, RUN.run_json, False),
+        ("s3:PutObject", OVERWRITES, LISTED, True),
+        ("s3:DeleteObject", {}, RUN.run_json, False),
+        ("s3:DeleteObjectVersion", {}, RUN.run_json, False),
+        ("s3:DeleteObjectVersion", {}, LISTED, True),
+    )
+    questions = [
+        Question(admin, action, names.bucket_arn(bucket, key), hub, expected, {**context})
+        for action, context, key, expected in asked
+    ]
+    results = simulate([policies.simulation(question) for question in questions])
+    assert [result == "Allowed" for result in results] == [question.expected for question in questions]
 
 
 def test_endpoints_stop_all_traffic_to_others_even_for_an_admin_role(synthesized: Synthesized) -> None:

@@ -7,7 +7,7 @@ from fedsilo.agent.hub import Delivery
 from fedsilo.agent.launcher import Job
 from fedsilo.agent.service import Agent
 from fedsilo.agent.settings import AgentSettings
-from fedsilo.config.run import Run
+from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import HubError, LauncherError
 from fedsilo.ledger.schema import AgentStatus, Status
 from fedsilo.messaging.control import Request
@@ -34,8 +34,8 @@ class MemoryHub:
     def receive(self) -> list[Delivery]:
         return []
 
-    def run(self, run_id: str, sha256: str) -> Run:
-        return Run.checked(RUN | {"run": run_id})
+    def run(self, identity: RunIdentity) -> Run:
+        return Run.checked(RUN | {"run": identity.run})
 
     def status(self, run_id: str) -> Status | None:
         found = self.statuses.get(run_id)
@@ -79,10 +79,10 @@ class MemoryLauncher:
         self.deleted: list[str] = []
         self.deadlines: dict[str, float] = {}
 
-    def start(self, run: str, deadline_seconds: float) -> None:
+    def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
         self._fail("start")
-        self.all[run] = Job(run, JobState.RUNNING)
-        self.deadlines[run] = deadline_seconds
+        self.all[identity.run] = Job(identity.run, JobState.RUNNING)
+        self.deadlines[identity.run] = deadline_seconds
 
     def jobs(self) -> list[Job]:
         self._fail("jobs")

@@ -73,7 +73,7 @@ class RunningFederation:
         self.run = run_in(self.federation, **(defaults | choices))
         create_hub(self.federation)
         client = HubClient.of(self.federation)
-        client.put_run(self.run)
+        _, self.identity = client.put_run(self.run)
         self.reader = client.reader
         self.trainers: dict[str, ForkedTrainer] = {}
         self._mailboxes: list[Mailbox] = []
@@ -84,7 +84,7 @@ class RunningFederation:
     def start(self, *parties: str) -> None:
         for party in parties:
             self.trainers[party] = ForkedTrainer(
-                self.settings(party), self.run.id, self.endpoint, self.folder / f"{party}.log", self.folder
+                self.settings(party), self.identity, self.endpoint, self.folder / f"{party}.log", self.folder
             )
 
     def start_all(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.trainers import Trainer, trainer_environment
 from fedsilo.config.environment import Settings
+from fedsilo.config.run import RunIdentity
 from fedsilo.training import trainer
 from tests.support import forked_command
 
@@ -31,10 +32,10 @@ _FORKS.set_forkserver_preload(
 class ForkedTrainer(Trainer):
     """One party's trainer. ``kill`` and the rest are as in ``Trainer``."""
 
-    def __init__(self, party: Settings, run: str, endpoint: str, log: Path, scratch: Path) -> None:
+    def __init__(self, party: Settings, run: RunIdentity, endpoint: str, log: Path, scratch: Path) -> None:
         self.party = party.party
         self.log = log
-        self._forked = _fork(trainer_environment(party, endpoint, scratch) | {"FEDSILO_RUN": run}, log)
+        self._forked = _fork(trainer_environment(party, endpoint, scratch) | run.to_environment(), log)
 
     @property
     def pid(self) -> int:
@@ -96,4 +97,5 @@ def _run(environment: dict[str, str], log: Path) -> None:
     os.environ.clear()
     os.environ.update(environment)
     logging.getLogger().handlers.clear()  # the modules that were imported before have set up a log
-    sys.exit(trainer.main(environment["FEDSILO_RUN"]))
+    names = ("FEDSILO_RUN", "FEDSILO_RUN_SHA256", "FEDSILO_RUN_VERSION")
+    sys.exit(trainer.main(RunIdentity(*(environment[name] for name in names))))

@@ -7,9 +7,11 @@ from fedsilo import names
 from fedsilo.agent.kubernetes import KubernetesLauncher
 from fedsilo.agent.launcher import Job
 from fedsilo.config.load import parse_federation
+from fedsilo.config.run import RunIdentity
 
 RUN = "heart-20261122-081500-3f"
 JOB = f"trainer-{RUN}"
+IDENTITY = RunIdentity(RUN, "0" * 64, "a-version")
 CLEVELAND = parse_federation(
     {
         "name": "heart",

@@ -19,7 +19,7 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 JSON = st.recursive(SCALARS, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
 """Any JSON value, and the numbers that are not JSON but that Python reads and writes."""
 
-REQUEST: dict[str, Any] = {"action": "start", "run": "heart-1", "sha256": "0" * 64}
+REQUEST: dict[str, Any] = {"action": "start", "run": "heart-1", "sha256": "0" * 64, "version": ""}
 """A run request."""
 
 RUN: dict[str, Any] = {

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fedsilo.config.environment import Settings
-from fedsilo.config.run import Run
+from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import AuthenticationError, HubError, RefusedError, RunError, SpecError, StoppedError
 from fedsilo.states import TrainerExit
 from fedsilo.training import session, trainer
@@ -42,7 +42,7 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
                 raise error
 
         monkeypatch.setattr(session, "take_part", take)
-        return trainer.main("heart-1")
+        return trainer.main(RunIdentity("heart-1", "0" * 64))
 
     for name, value in SETTINGS.to_environment().items():
         monkeypatch.setenv(name, value)
