@@ -44,6 +44,15 @@ class UnreadableError(FedsiloError):
     """An object is in a foreign storage class, under a foreign key, or too large. Only its writer can do that."""
 
 
+class WorkloadError(FedsiloError):
+    """A workload can't do its part, for a reason that its author wrote for everybody.
+
+    Of all other exceptions of a workload, only the type and the place leave the silo. The message of this one leaves it
+    too, and the operator and the other parties read it. It says where a value is, and never what the value is. It has
+    one line for each problem.
+    """
+
+
 class MailError(FedsiloError):
     """A mail is malformed, too large or changed. Only its sender can have caused that."""
 

@@ -4,12 +4,14 @@ import json
 import logging
 import os
 import sys
+import textwrap
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from fedsilo import redaction
 from fedsilo.errors import SpecError
+from fedsilo.text import plain
 
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 
@@ -17,7 +19,7 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 class JsonFormatter(logging.Formatter):
     """One JSON object a line: time, level, logger and message, and the run and the traceback of a record that has them.
 
-    A traceback may quote a value of a party's data, so it is redacted.
+    Secrets are masked, because AWS's errors may quote one.
     """
 
     def format(self, record: logging.LogRecord) -> str:
@@ -26,13 +28,31 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": plain(record.getMessage(), redaction.LONGEST_LINE),
         }
         if run := getattr(record, "run", None):
             line["run"] = run
         if record.exc_info:
-            line["traceback"] = redaction.text(self.formatException(record.exc_info))
+            line["traceback"] = redaction.without_secrets(self.formatException(record.exc_info))
         return json.dumps(line)
+
+
+class LineFormatter(logging.Formatter):
+    """One line a record, whatever its message quotes; a traceback follows it, and no line of that looks like a record.
+
+    ``fedsilo.redaction`` recognises fedsilo's own records by this format.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The record as one line."""
+        return plain(super().formatMessage(record), redaction.LONGEST_LINE)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 - logging's name
+        """The traceback, indented."""
+        return textwrap.indent(super().formatException(ei), "  ")
 
 
 def set_up(*, as_json: bool = False) -> None:
@@ -45,9 +65,7 @@ def set_up(*, as_json: bool = False) -> None:
         SpecError: ``FEDSILO_LOG_LEVEL`` is not a level. fedsilo's own log then starts at INFO.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(
-        JsonFormatter() if as_json else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
-    )
+    handler.setFormatter(JsonFormatter() if as_json else LineFormatter())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     logging.getLogger("fedsilo").setLevel(logging.INFO)
     logging.getLogger("fedsilo").setLevel(level())

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from fedsilo import logs
+from fedsilo import logs, redaction
 from fedsilo.errors import SpecError
 
 SCRIPT = """
-import logging
+import faulthandler, logging, sys, warnings
 from fedsilo import logs
 logs.set_up(as_json={as_json})
 log = logging.getLogger("fedsilo.agent")
@@ -19,8 +19,15 @@ log.debug("hidden")
 log.info("accepted", extra={{"run": "heart-1"}})
 logging.getLogger("fedml").info("hidden")
 logging.getLogger("fedml").warning("shown")
+log.warning("said %s", "x\\n2026-11-22 10:08:31,123 INFO fedsilo.agent: forged")
+if not {as_json}:
+    print("John Smith, 63.5y")
+    sys.stderr.write("John Smith")
+    warnings.warn("63.5y is not in the index")
+    logging.getLogger("fedsilo_workloads.stroke").warning("63.5y")
+    faulthandler.dump_traceback()
 try:
-    float("63.5y")
+    float("63.5y\\n2026-11-22 10:08:31,123 INFO fedsilo.agent: forged")
 except ValueError:
     log.exception("failed")
 """
@@ -38,27 +45,40 @@ def test_level_is_read_in_any_case_and_an_unknown_one_is_an_error(value: str | N
             logs.level(environment)
 
 
-def written(*, as_json: bool) -> list[str]:
-    """What a process logs to stderr."""
-    command = [sys.executable, "-c", SCRIPT.format(as_json=as_json)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stderr.splitlines()
+def written(*, as_json: bool) -> str:
+    """What a process prints and logs."""
+    command = [sys.executable, "-u", "-c", SCRIPT.format(as_json=as_json)]
+    out = subprocess.PIPE
+    return subprocess.run(command, stdout=out, stderr=subprocess.STDOUT, text=True, timeout=60, check=True).stdout
 
 
 def test_text_has_one_line_for_each_record_and_other_loggers_start_at_warning() -> None:
-    accepted, shown, failed, *traceback = written(as_json=False)
-    assert accepted.endswith(" INFO fedsilo.agent: accepted")
-    assert shown.endswith(" WARNING fedml: shown")
-    assert failed.endswith(" ERROR fedsilo.agent: failed")
-    assert "63.5y" in traceback[-1], "a trainer's log is redacted when the agent uploads it"
+    printed = written(as_json=False)
+    records = [line.partition(",")[2].partition(" ")[2] for line in printed.splitlines() if line.startswith("20")]
+    assert records == [
+        "INFO fedsilo.agent: accepted",
+        "WARNING fedml: shown",
+        "WARNING fedsilo.agent: said x 2026-11-22 10:08:31,123 INFO fedsilo.agent: forged",
+        "WARNING fedsilo_workloads.stroke: 63.5y",
+        "ERROR fedsilo.agent: failed",
+    ]
+    assert printed.count("63.5y") >= 4, "the raw log has everything"
 
 
-def test_json_has_one_object_for_each_record_and_no_value_of_data() -> None:
-    accepted, shown, failed = [json.loads(line) for line in written(as_json=True)]
+def test_only_fedsilos_own_records_leave_the_party() -> None:
+    """Not what a workload prints, logs or raises, no warning of Python, and no dump of its threads."""
+    leaving = redaction.own_records(written(as_json=False)).splitlines()
+    assert [line.partition(" fedsilo.agent: ")[2][:8] for line in leaving] == ["accepted", "said x 2", "failed"]
+    assert "63.5y" not in str(leaving)
+    assert "Smith" not in str(leaving)
+
+
+def test_json_has_one_object_for_each_record() -> None:
+    accepted, shown, _, failed = [json.loads(line) for line in written(as_json=True).splitlines()]
     assert accepted.pop("time").endswith("+00:00")
     assert accepted == {"level": "INFO", "logger": "fedsilo.agent", "message": "accepted", "run": "heart-1"}
     assert (shown["logger"], "run" in shown) == ("fedml", False)
     assert "ValueError" in failed["traceback"]
-    assert "63.5y" not in failed["traceback"]
 
 
 def test_unknown_level_is_an_error_and_the_log_works(

@@ -1,4 +1,4 @@
-"""A trainer's log leaves the party without secrets and values of data; the rest stays readable."""
+"""Of a trainer's log, fedsilo's own records leave the party, without secrets; nothing else does."""
 
 import time
 
@@ -19,19 +19,35 @@ OWN = "2026-11-22 10:08:31,123 INFO fedsilo.ledger: round 7: opened: 4 silos"
         (f"{OWN} https://b.s3.amazonaws.com/k?X-Amz-Signature=0f3a&X-Amz-Date=1", "0f3a"),
         (f"{OWN} https://user:pa55@host/", "pa55"),
         (f"{OWN} api_key: 1f2e3d", "1f2e3d"),
-        ("ValueError: could not convert string to float: '63.5y'", "63.5y"),
-        ("KeyError: 'Smith, John'", "Smith"),
-        ("IndexError: index 63 is out of bounds", "63"),
-        ("tensor([[63., 145., 233., 150.]])", "145"),
-        ("63.0,1.0,1.0,145.0,233.0,1.0", "145"),
-        (f"{OWN} 63.0,1.0,1.0,145.0,233.0", "145"),
-        ("2026-11-22 10:08:31,123 ERROR fedsilo.trainer: line 9, column age: '63y' is not a number", "63y"),
     ],
 )
-def test_a_secret_or_a_value_is_masked(line: str, secret: str) -> None:
+def test_a_secret_is_masked(line: str, secret: str) -> None:
     assert secret in line
-    assert secret not in redaction.text(line)
-    assert redaction.MASK in redaction.text(line)
+    assert secret not in redaction.own_records(line)
+    assert redaction.MASK in redaction.own_records(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "John Smith, born 1953-02-01",
+        "patient_id=AB4711",
+        "   age  sex  chol\n0   63    1   233",
+        "tensor([[63., 145., 233., 150.]])",
+        "ValueError: 'John Smith' is not in list",
+        "Traceback (most recent call last):",
+        '  File "/app/workloads/heart_disease/data.py", line 133, in read',
+        f"  {OWN}",
+        f"John Smith{OWN}",
+        "2026-11-22 10:08:31,123 WARNING root: John Smith",
+        "2026-11-22 10:08:31,123 WARNING fedsilo_workloads.stroke: John Smith",
+        "2026-11-22 10:08:31,123 WARNING workloads.stroke: John Smith",
+        "--- pod John Smith",
+        "",
+    ],
+)
+def test_what_fedsilo_did_not_log_stays_with_the_party(line: str) -> None:
+    assert redaction.own_records(f"{OWN}\n{line}\n{OWN}\n") == f"{OWN}\n{OWN}\n"
 
 
 @pytest.mark.parametrize(
@@ -40,14 +56,14 @@ def test_a_secret_or_a_value_is_masked(line: str, secret: str) -> None:
         OWN,
         "2026-11-22 10:08:31,123 WARNING fedsilo.mail: cleveland declares 4000 samples; they weigh as 2940",
         "2026-11-22 10:08:31,123 INFO fedsilo.trainer: cleveland takes part in run heart-20261122-081500-3f",
-        "Traceback (most recent call last):",
-        '  File "/app/workloads/heart_disease/data.py", line 133, in read',
-        "RuntimeError: out of memory",
+        "2026-11-22 10:08:31,123 ERROR fedsilo.trainer: conv has shape [16, 3, 3, 3], the model's [8, 3, 3, 3]",
+        "2026-11-22 10:08:31,123 ERROR fedsilo.trainer: heart.csv: line 128, column age: not a number",
+        "2026-11-22 10:08:31,123 ERROR fedsilo.trainer: workload: 'cats' is not one of heart_disease, mlp",
         "--- pod trainer-heart-1-x7x2p",
     ],
 )
-def test_a_line_that_an_operator_needs_stays(line: str) -> None:
-    assert redaction.text(line) == f"{line}\n"
+def test_fedsilos_own_line_stays_as_it_is(line: str) -> None:
+    assert redaction.own_records(line) == f"{line}\n"
 
 
 HOSTILE = [
@@ -84,28 +100,18 @@ HOSTILE = [
 @pytest.mark.parametrize("repeated", HOSTILE)
 def test_no_line_keeps_the_agent_busy(repeated: str) -> None:
     uncut = repeated * ((redaction.LONGEST_LINE - 60) // len(repeated))
-    tabs = "\t" * (redaction.LONGEST_LINE // 4)
-    for hostile in (repeated * (100_000 // len(repeated)), uncut, f"1{tabs}1{tabs}1{tabs}{repeated}"):
-        for start in ("", "x ", f"{OWN} ", OWN.replace("INFO", "ERROR")):
+    for hostile in (repeated * (100_000 // len(repeated)), uncut):
+        for start in ("", "x ", f"{OWN} "):
             began = time.process_time()
-            masked = redaction.line(start + hostile)
-            redaction.reason(start + hostile)
+            masked = redaction.without_secrets(start + hostile)
+            redaction.own_records(start + hostile)
             assert time.process_time() - began < 0.5
             assert len(masked) <= 2 * redaction.LONGEST_LINE
 
 
-def test_a_long_line_is_cut_and_shows_neither_half_a_secret_nor_half_a_quotation() -> None:
+def test_a_long_line_is_cut_and_shows_no_half_of_a_secret() -> None:
     filler = "words " * (redaction.LONGEST_LINE // 6 - 3)
-    for tail in ("wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "'Smith, John, of Boston, Massachusetts'"):
-        masked = redaction.line(f"ValueError: {filler}{tail} {filler}")
-        assert masked.endswith(("…", "…]"))
-        assert "wJal" not in masked
-        assert "Smith" not in masked
-        assert len(masked) <= redaction.LONGEST_LINE + 10
-
-
-def test_a_reason_keeps_its_numbers_and_loses_its_quotations() -> None:
-    told = "line 9, column age: '63y' is not a number\nepochs: 0 should be 1 or more"
-    assert (
-        redaction.reason(told) == f"line 9, column age: {redaction.MASK} is not a number\nepochs: 0 should be 1 or more"
-    )
+    masked = redaction.without_secrets(f"error: {filler}wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY {filler}")
+    assert masked.endswith(("…", "…]"))
+    assert "wJal" not in masked
+    assert len(masked) <= redaction.LONGEST_LINE + 10

@@ -1,4 +1,4 @@
-"""The trainer's log on its way into the ledger: redacted, and uploaded when it has changed."""
+"""The trainer's log on its way into the ledger: fedsilo's own records of it, uploaded when they have changed."""
 
 import logging
 
@@ -30,13 +30,13 @@ class LogShipper:
             self.upload(run_id)
 
     def upload(self, run_id: str) -> None:
-        """Upload the end of the trainer's log, unless it is empty or in the ledger already.
+        """Upload fedsilo's records at the end of the trainer's log, unless there are none or they are in the ledger.
 
         An empty log is not uploaded: `fedsilo run logs` would print nothing, where it can say that there is no log
         yet. A failure is a warning in the agent's own log.
         """
         try:
-            text = redaction.text(self._launcher.log(run_id))
+            text = redaction.own_records(self._launcher.log(run_id))
             if text and hash(text) != self._uploaded.get(run_id):
                 self._hub.put_log(run_id, text)
                 self._uploaded[run_id] = hash(text)

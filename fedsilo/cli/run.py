@@ -18,6 +18,8 @@ from fedsilo.cli.options import AsJson, Party, RunId, SpecFile
 from fedsilo.config.run import DEADLINE_SECONDS, ROUNDS, Run, default_quorum
 from fedsilo.errors import HubError, NotFoundError, RunError, UsageError
 from fedsilo.ledger.schema import AgentStatus
+from fedsilo.local import supervisor
+from fedsilo.local.federation import trainer_log
 from fedsilo.report.result import RunResult
 from fedsilo.states import CommandExit, RequestAction
 
@@ -176,7 +178,11 @@ def logs(
     as_json: AsJson = False,
     federation: SpecFile = options.SPEC_FILE,
 ) -> None:
-    """Print a party's log of a run, as far as its agent has uploaded it. With --json, a JSON string a line."""
+    """Print fedsilo's own log of a party in a run, as far as its agent has uploaded it.
+
+    What the workload and other programs print may hold data, and stays with the party. docs/operations.md says how the
+    party's owner reads it. With --json, a JSON string a line.
+    """
     hub = options.open_hub(federation)
     run, _ = options.find_run(hub, run_id)
     options.check_party(run, party)
@@ -194,6 +200,7 @@ def logs(
                     f"the agent of {party} has uploaded no log of run {run.id} yet; `fedsilo run show {run.id}` shows "
                     f"{party}'s state"
                 )
+            terminal.console(stderr=True).print(_raw_log(federation, run, party), style="dim", soft_wrap=True)
             return
         if body is None and not waiting:
             waiting = True
@@ -201,6 +208,13 @@ def logs(
                 f"waiting until the agent of {party} uploads the log; Ctrl-C ends the waiting", soft_wrap=True
             )
         runtime.sleep(POLL_SECONDS)
+
+
+def _raw_log(federation: Path, run: Run, party: str) -> str:
+    """Where everything is that the party's trainer has printed."""
+    local = trainer_log(supervisor.folder_of(federation), party, run.id)
+    where = str(local) if local.exists() else f"`kubectl -n {names.NAMESPACE} logs job/{names.TRAINER}-{run.id}`"
+    return f"these are fedsilo's own lines; all that was printed stays with {party}: {where} (docs/operations.md)"
 
 
 @app.command(epilog=group.EXIT_CODES)

@@ -12,6 +12,7 @@ from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.tracking import Tracker
 from fedsilo.training.validation import check_bins, check_parameters, finite
 from fedsilo.workload.base import BAD_SUMS_ERRORS, Estimate, Sums, metrics_of
+from fedsilo.workload.disclosure import disclosed
 
 
 class Evaluations:
@@ -93,7 +94,7 @@ def apply_statistics(statistics: Mapping[str, Sums], aggregator: StreamingAggreg
         model = aggregator.get_global_model_params()
         check_parameters(model, model, "the model")
     except (*BAD_SUMS_ERRORS, MailError) as error:
-        raise RunError(f"the silos' statistics make no model ({type(error).__name__}: {error})") from error
+        raise RunError(f"the silos' statistics make no model ({disclosed(error)})") from error
 
 
 def find_incompatible(sums: Mapping[str, Sums]) -> dict[str, str]:

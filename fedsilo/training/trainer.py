@@ -17,6 +17,7 @@ from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
 from fedsilo.ledger.writer import Ledger
 from fedsilo.states import PartyState, Span, TrainerExit
+from fedsilo.workload.disclosure import disclosed, is_public
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ def main(identity: RunIdentity) -> int:
         ending = _ending(error)
     signals.ignore(signal.SIGTERM)  # nothing may interrupt the last status
     if ledger:
-        ledger.close(state=ending.state, reason=redaction.reason(ending.reason))
+        ledger.close(state=ending.state, reason=ending.reason)
     if ending.code == TrainerExit.DONE:
         log.info("%s is done", settings.party)
     return ending.code
@@ -68,18 +69,19 @@ def _begin(settings: Settings, identity: RunIdentity) -> tuple[Run, Ledger]:
 
 
 def _ending(error: BaseException) -> Ending:
-    """Log an error, and decide whether another try may help."""
+    """Log an error, and decide whether another try may help. What must not leave the silo is in the raw log only."""
+    reason = redaction.without_secrets(disclosed(error))
     if not isinstance(error, FedsiloError | StoppedError):
-        log.exception("a defect of fedsilo or of the workload")
-        reason = redaction.line(f"defect: {type(error).__name__}: {error}")
-        return Ending(PartyState.RESTARTING, TrainerExit.RETRY, reason)
-    log.error("%s", error)
+        reason = f"a defect of fedsilo or of the workload: {reason}"
+    log.error("%s", reason, exc_info=None if is_public(error) else error)
     match error:
         case StoppedError():
-            return Ending(PartyState.STOPPED, TrainerExit.RETRY, str(error))
+            return Ending(PartyState.STOPPED, TrainerExit.RETRY, reason)
         case HubError():
-            return Ending(PartyState.RESTARTING, TrainerExit.RETRY, str(error))
+            return Ending(PartyState.RESTARTING, TrainerExit.RETRY, reason)
         case RefusedError():
-            return Ending(PartyState.REFUSED, TrainerExit.FATAL, str(error))
+            return Ending(PartyState.REFUSED, TrainerExit.FATAL, reason)
+        case FedsiloError():
+            return Ending(PartyState.FAILED, TrainerExit.FATAL, reason)
         case _:
-            return Ending(PartyState.FAILED, TrainerExit.FATAL, str(error))
+            return Ending(PartyState.RESTARTING, TrainerExit.RETRY, reason)

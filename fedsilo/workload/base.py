@@ -17,6 +17,7 @@ if "fedml" not in sys.modules:  # a process that wants FedML with its cloud clie
     import fedsilo.fedml_shim  # noqa: F401
 
 from fedsilo.errors import SpecError
+from fedsilo.workload.disclosure import disclosed
 
 from fedml.core import ClientTrainer, ServerAggregator
 
@@ -152,7 +153,7 @@ def metrics_of(aggregator: Aggregator, sums: Sums) -> dict[str, Estimate]:
     try:
         metrics = aggregator.metrics(sums)
     except BAD_SUMS_ERRORS as error:
-        log.warning("no metrics can be computed from an evaluation: %s: %s", type(error).__name__, error)
+        log.warning("no metrics can be computed from an evaluation: %s", disclosed(error))
         return {}
     estimates = {name: found if isinstance(found, Estimate) else Estimate(found) for name, found in metrics.items()}
     return {name: estimate for name, estimate in estimates.items() if all(map(math.isfinite, estimate))}

@@ -67,8 +67,8 @@ class Workload(Protocol):
         """Load the silo's own data.
 
         Raises:
-            SpecError: If there is no data, or it is malformed. The message goes into the status, which others read:
-                it says where a value is, and never the value.
+            WorkloadError: If there is no data, or it is malformed. Everybody reads its message: it says where a value
+                is, and never the value. Of any other exception, only the type and the place leave the silo.
         """
 
     def load_aggregator(self, args: Namespace) -> Any | None:

@@ -62,17 +62,12 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
         (AuthenticationError("renew them"), TrainerExit.RETRY, "RESTARTING", "renew them"),
         (RefusedError("policy.max_rounds"), TrainerExit.FATAL, "REFUSED", "policy.max_rounds"),
         (RunError("the quorum is 2"), TrainerExit.FATAL, "FAILED", "the quorum is 2"),
-        (
-            SpecError("line 9, column age: '63y' is not a number"),
-            TrainerExit.FATAL,
-            "FAILED",
-            "line 9, column age: […] is not a number",
-        ),
+        (SpecError("line 128: lr\nline 129: mu"), TrainerExit.FATAL, "FAILED", "line 128: lr; line 129: mu"),
         (
             ValueError("could not convert '63y' at 145"),
             TrainerExit.RETRY,
             "RESTARTING",
-            "defect: ValueError: could not convert […]",
+            "a defect of fedsilo or of the workload: ValueError at tests/training/test_trainer.py:",
         ),
     ],
 )

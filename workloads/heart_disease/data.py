@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fedsilo import aws
-from fedsilo.errors import SpecError
+from fedsilo.errors import WorkloadError
 
 FILE = "heart_disease.csv"
 """The object's name in a silo's own bucket."""
@@ -70,7 +70,7 @@ def load(silo: str, source: str) -> tuple[Patients, Patients]:
         source: ``packaged``, or ``s3://bucket/prefix``.
 
     Raises:
-        SpecError: If no data is packaged for the silo, or if the file is malformed; then with line and column.
+        WorkloadError: If no data is packaged for the silo, or if the file is malformed; then with line and column.
         HubError, AccessError: If the bucket can't be read; see ``aws.translate_errors``.
     """
     name, text = _read_packaged(silo) if source == "packaged" else _read_s3(silo, source)
@@ -90,14 +90,14 @@ def parse(text: str, name: str) -> Patients:
         name: The file's name, for the messages.
 
     Raises:
-        SpecError: With a line for each value that is not a number, or not one of its column's codes; or if fewer than
-            two patients are complete.
+        WorkloadError: With a line for each value that is not a number, or not one of its column's codes; or if fewer
+            than two patients are complete.
     """
     table = _table(text, name)
     used = [place for place, column in enumerate(COLUMNS) if column not in IGNORED]
     complete = table[~np.isnan(table[:, used]).any(axis=1)]
     if len(complete) < 2:
-        raise SpecError(f"{name}: {len(complete)} of {len(table)} patients have no missing value; at least 2 must")
+        raise WorkloadError(f"{name}: {len(complete)} of {len(table)} patients have no missing value; at least 2 must")
     features = np.column_stack([_feature(complete, feature) for feature in FEATURES])
     disease = complete[:, COLUMNS.index("num")] != 0
     return Patients(torch.from_numpy(features).float(), torch.from_numpy(disease).float())
@@ -139,17 +139,17 @@ def _table(text: str, name: str) -> np.ndarray:
     try:
         header = [cell.strip() for cell in next(lines, [])]
         if header != list(COLUMNS):
-            raise SpecError(f"{name}: the first line must be {','.join(COLUMNS)}")
+            raise WorkloadError(f"{name}: the first line must be {','.join(COLUMNS)}")
         for cells in filter(None, lines):
             row, wrong = _row(cells)
             rows.append(row)
             problems += [f"line {lines.line_num}{problem}" for problem in wrong]
     except csv.Error as error:
-        raise SpecError(f"{name}: line {lines.line_num}: {error}") from None
+        raise WorkloadError(f"{name}: line {lines.line_num}: {error}") from None
     if problems:
         more = len(problems) - _PROBLEMS_SHOWN
         shown = problems[:_PROBLEMS_SHOWN] + ([f"and {more} more"] if more > 0 else [])
-        raise SpecError("\n".join(f"{name}: {problem}" for problem in shown))
+        raise WorkloadError("\n".join(f"{name}: {problem}" for problem in shown))
     return np.array(rows).reshape(-1, len(COLUMNS))
 
 
@@ -194,7 +194,7 @@ def _read_packaged(silo: str) -> tuple[str, str]:
     file = folder.joinpath(f"{silo}.csv")
     if not file.is_file():
         hospitals = sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv"))
-        raise SpecError(
+        raise WorkloadError(
             f"silo {silo}: heart_disease has packaged data for {', '.join(hospitals)} only;"
             f" set `data: s3` for this silo and put {FILE} into its bucket"
         )
@@ -204,7 +204,7 @@ def _read_packaged(silo: str) -> tuple[str, str]:
 def _read_s3(silo: str, source: str) -> tuple[str, str]:
     bucket, _, prefix = source.removeprefix("s3://").partition("/")
     if not source.startswith("s3://") or not bucket:
-        raise SpecError(f"data: {source!r} is neither `packaged` nor s3://bucket/prefix")
+        raise WorkloadError(f"data: {source!r} is neither `packaged` nor s3://bucket/prefix")
     key = f"{prefix.removesuffix('/')}/{FILE}" if prefix else FILE
     name = f"s3://{bucket}/{key}"
     with aws.translate_errors(f"silo {silo}", f"read {name}", "the silo's bucket holds this object"):
@@ -212,4 +212,4 @@ def _read_s3(silo: str, source: str) -> tuple[str, str]:
     try:
         return name, content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise SpecError(f"{name}: not a UTF-8 text, at byte {error.start}") from None
+        raise WorkloadError(f"{name}: not a UTF-8 text, at byte {error.start}") from None

@@ -8,7 +8,7 @@ import pytest
 import torch
 from moto.server import ThreadedMotoServer
 
-from fedsilo.errors import HubError, SpecError
+from fedsilo.errors import HubError, WorkloadError
 from workloads.heart_disease import data
 
 HEADER = ",".join(data.COLUMNS)
@@ -123,7 +123,7 @@ def test_the_features_equal_flambys() -> None:
     ],
 )
 def test_a_malformed_value_is_reported_with_line_and_column(text: str, message: str) -> None:
-    with pytest.raises(SpecError) as error:
+    with pytest.raises(WorkloadError) as error:
         data.parse(text, "hospital")
     assert message in str(error.value)
 
@@ -141,13 +141,13 @@ def test_a_malformed_value_is_reported_with_line_and_column(text: str, message: 
     ids=["number", "code", "no header", "too many", "quotes", "end"],
 )
 def test_no_message_quotes_the_data(text: str) -> None:
-    with pytest.raises(SpecError) as error:
+    with pytest.raises(WorkloadError) as error:
         data.parse(text, "hospital")
     assert "SECRET" not in str(error.value)
 
 
 def test_a_silo_without_packaged_data_is_told_what_to_do() -> None:
-    with pytest.raises(SpecError, match="cleveland, hungary, long-beach, switzerland only; set `data: s3`"):
+    with pytest.raises(WorkloadError, match="cleveland, hungary, long-beach, switzerland only; set `data: s3`"):
         data.load("oslo", "packaged")
 
 
@@ -192,8 +192,8 @@ def test_a_missing_object_or_bucket_is_named(bucket: str) -> None:
         data.load("oslo", "s3://oslo-data/none")
     with pytest.raises(HubError, match=r"not found: silo oslo could not read s3://bergen-data/heart_disease.csv"):
         data.load("oslo", "s3://bergen-data")
-    with pytest.raises(SpecError, match="neither `packaged` nor s3://bucket/prefix"):
+    with pytest.raises(WorkloadError, match="neither `packaged` nor s3://bucket/prefix"):
         data.load("oslo", "s4://bergen-data")
     boto3.client("s3").put_object(Bucket=bucket, Key="latin/heart_disease.csv", Body=b"\xe5ge")
-    with pytest.raises(SpecError, match="not a UTF-8 text"):
+    with pytest.raises(WorkloadError, match="not a UTF-8 text"):
         data.load("oslo", "s3://oslo-data/latin")
