@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable
 from typing import Any
 
+from moto.sqs.exceptions import ReceiptHandleIsInvalid
 from moto.sqs.models import Queue
 from werkzeug.exceptions import ClientDisconnected
 
@@ -17,6 +18,7 @@ KEPT_RECEIPTS = 10_000
 def patch_moto(caller: Any) -> None:
     """Apply all changes. The attribute ``socket`` of ``caller`` is the connection that the current thread answers."""
     end_abandoned_polls(Queue, caller)
+    refuse_expired_receipts(Queue)
     lock_deletions(Queue)
     forget_old_receipts(Queue)
 
@@ -59,6 +61,37 @@ def lock_deletions(queue_class: Any) -> None:
     def delete_message(queue: Any, receipt_handle: str) -> None:
         with queue._messages_lock:
             delete(queue, receipt_handle)
+
+    queue_class.delete_message = delete_message
+
+
+class ReceiptHandleHasExpired(ReceiptHandleIsInvalid):  # type: ignore[misc]
+    """SQS's answer to DeleteMessage for a FIFO queue; in a batch it is moto's ``ReceiptHandleIsInvalid``."""
+
+    def __init__(self, receipt_handle: str) -> None:
+        what = f"Value {receipt_handle} for parameter ReceiptHandle is invalid."
+        super(ReceiptHandleIsInvalid, self).__init__(
+            "InvalidParameterValue", f"{what} Reason: The receipt handle has expired."
+        )
+
+
+def refuse_expired_receipts(queue_class: Any) -> None:
+    """Delete no message of a FIFO queue by a receipt whose visibility timeout has passed, as SQS does.
+
+    moto would delete it, although somebody else may have received it meanwhile.
+    https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_ChangeMessageVisibility.html
+
+    Args:
+        queue_class: moto's class of queues.
+    """
+    delete = queue_class.delete_message
+
+    def delete_message(queue: Any, receipt_handle: str) -> None:
+        for message in queue._messages if queue.fifo_queue else ():
+            current = receipt_handle == message.receipt_handle and not message.visible
+            if message.had_receipt_handle(receipt_handle) and not current:
+                raise ReceiptHandleHasExpired(receipt_handle)
+        delete(queue, receipt_handle)
 
     queue_class.delete_message = delete_message
 

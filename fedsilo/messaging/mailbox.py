@@ -136,7 +136,7 @@ class Mailbox:
 
     def last_sent(self, receiver: str, kind: str) -> Notice | None:
         """The last mail of a kind that this party sent to ``receiver``, before or after it was started again."""
-        return self._store.newest(self.keys.outbox(self.settings.party, receiver), kind)
+        return self._wait(lambda: self._store.newest(self.keys.outbox(self.settings.party, receiver), kind))
 
     def close(self) -> None:
         """Finish what is done in the background, and remove the spool. Safe to call twice."""

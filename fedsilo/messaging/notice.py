@@ -72,7 +72,6 @@ class NoticeQueues:
         self._urls = QueueUrls(self._sqs, access)
         self._own_queue = names.data_queue(access.federation, party)
         self._own_url = self._urls.find(self._own_queue)
-        self._receipts: list[str] = []
         self._pool = runtime.pool("mail", THREADS)
 
     def send(self, receiver: str, notice: Notice) -> None:
@@ -98,8 +97,9 @@ class NoticeQueues:
     def receive(self, seconds: float) -> list[Notice]:
         """Wait for notices in the party's own queue.
 
-        They are acknowledged in the background, ``BATCH`` at a time or when nothing comes. A notice that was not
-        acknowledged comes again.
+        They are acknowledged at once, in the background, so no receipt expires while a mail is opened or a round is
+        trained. What was received by a party that then died is in the bucket. A notice whose acknowledgement failed
+        comes again.
 
         Args:
             seconds: How long to wait, at most ``queue_settings.LONG_POLL_SECONDS``.
@@ -114,9 +114,8 @@ class NoticeQueues:
                 WaitTimeSeconds=min(queue_settings.LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
             )
         messages = answer.get("Messages", [])
-        self._receipts += [message["ReceiptHandle"] for message in messages]
-        if len(self._receipts) >= BATCH or not messages:
-            self._acknowledge()
+        if messages:
+            self._pool.submit(self._acknowledge, [message["ReceiptHandle"] for message in messages])
         notices: dict[Notice, None] = {}  # ordered, without duplicates
         for message in messages:
             if (notice := Notice.parse(message["Body"])) is None:
@@ -126,20 +125,17 @@ class NoticeQueues:
         return list(notices)
 
     def close(self) -> None:
-        """Acknowledge what was received, and wait until that is done. Safe to call twice."""
-        self._acknowledge()
+        """Wait until what was received is acknowledged. Safe to call twice."""
         self._pool.shutdown()
 
-    def _acknowledge(self) -> None:
-        while self._receipts:
-            batch, self._receipts = self._receipts[:BATCH], self._receipts[BATCH:]
-            self._pool.submit(self._delete, batch)
-
-    def _delete(self, receipts: list[str]) -> None:
+    def _acknowledge(self, receipts: list[str]) -> None:
         try:
-            self._sqs.delete_message_batch(
+            answer = self._sqs.delete_message_batch(
                 QueueUrl=self._own_url,
                 Entries=[{"Id": str(index), "ReceiptHandle": receipt} for index, receipt in enumerate(receipts)],
             )
+            problems = [f"{failed['Code']}: {failed.get('Message', '')}" for failed in answer.get("Failed", [])]
         except (BotoCoreError, ClientError) as error:
-            log.warning("notices were not acknowledged; they will come again and be dropped: %s", error)
+            problems = [str(error)]
+        for problem in problems:
+            log.warning("a notice was not acknowledged; it will come again and be dropped: %s", plain(problem))

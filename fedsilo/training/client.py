@@ -75,8 +75,11 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
     def handle_message_connection_ready(self, msg_params: Message) -> None:
         """Report ONLINE, and continue with the open round if there is one.
 
-        A round that was answered before the silo was started again is not trained a second time.
+        A round that was answered before the silo was started again is not trained a second time. If the aggregator has
+        ended the silo's part before, it ends now.
         """
+        if finish := self._comm.mailbox.last(AGGREGATOR, MailKind.FINISH):
+            self._comm.deliver(finish)
         sent = self._comm.mailbox.last_sent(AGGREGATOR, MailKind.UPDATE)
         if sent is not None:
             self.round_idx = self._comm.mailbox.open(sent).round_idx

@@ -3,8 +3,11 @@
 import threading
 
 import moto.sqs.models
+import pytest
+from botocore.exceptions import ClientError
 from moto.sqs.models import Message
 
+from fedsilo import aws
 from fedsilo.local import moto_sqs
 
 
@@ -32,3 +35,26 @@ def test_a_message_that_is_sent_during_a_deletion_is_not_lost() -> None:
     queue.delete_message(deleted.receipt_handle)
     queue.sender.join()
     assert queue._messages == [other]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "standard"])
+def test_a_message_of_a_fifo_queue_is_deleted_by_a_valid_receipt_only(endpoint: str, kind: str) -> None:
+    """SQS refuses a receipt whose visibility timeout has passed; in a standard queue it would still delete."""
+    fifo = kind == "fifo"
+    sqs = aws.sqs("us-east-1")
+    name = f"receipts{'.fifo' if fifo else ''}"
+    url = sqs.create_queue(QueueName=name, Attributes={"FifoQueue": "true"} if fifo else {})["QueueUrl"]
+    ids = {"MessageGroupId": "g", "MessageDeduplicationId": "d"} if fifo else {}
+    sqs.send_message(QueueUrl=url, MessageBody="x", **ids)  # type: ignore[arg-type]
+    [first] = sqs.receive_message(QueueUrl=url, VisibilityTimeout=0)["Messages"]
+    if not fifo:
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+        assert "Messages" not in sqs.receive_message(QueueUrl=url)
+        return
+    [second] = sqs.receive_message(QueueUrl=url, VisibilityTimeout=60)["Messages"]
+    with pytest.raises(ClientError, match=r"InvalidParameterValue.*The receipt handle has expired"):
+        sqs.delete_message(QueueUrl=url, ReceiptHandle=first["ReceiptHandle"])
+    entries = [{"Id": str(index), "ReceiptHandle": each["ReceiptHandle"]} for index, each in enumerate((first, second))]
+    answer = sqs.delete_message_batch(QueueUrl=url, Entries=entries)  # type: ignore[arg-type]
+    assert [(each["Id"], each["Code"]) for each in answer["Failed"]] == [("0", "ReceiptHandleIsInvalid")]
+    assert [each["Id"] for each in answer["Successful"]] == ["1"]

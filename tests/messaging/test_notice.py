@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from fedsilo.names import AGGREGATOR
 from tests.support import mails
 from tests.support.hub import Hub
 from tests.support.strategies import JSON
+from tests.support.waiting import until
 
 KEY = "runs/run-1/cleveland/outbox/aggregator/000001-update.safetensors"
 NOTICES = st.one_of(
@@ -56,11 +58,30 @@ def test_notices_of_one_batch_all_arrive_and_are_acknowledged(hub: Hub, silo: Ma
         other.send(AGGREGATOR, "update", round_idx, {}, {})
     received = {(notice.address.sender, notice.address.seq) for notice in aggregator.receive(0)}
     assert received == {("cleveland", 0), ("cleveland", 1), ("hungary", 0), ("hungary", 1)}
-    aggregator.close()
+    until(lambda: left_in(aggregator) == {"0"}, "the acknowledgement, before the next call to receive")
+
+
+def test_a_notice_whose_receipt_has_expired_comes_again_and_is_dropped(
+    silo: Mailbox, aggregator: Mailbox, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a pause of the process for longer than the visibility timeout."""
     sqs, url = mails.data_queue(aggregator)
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    silo.send(AGGREGATOR, "update", 0, {}, {})
+    [notice] = aggregator.receive(0)
+    aggregator.open(notice)
+    said = "a notice was not acknowledged; it will come again and be dropped: ReceiptHandleIsInvalid"
+    until(lambda: any(said in message for message in caplog.messages), "the refused acknowledgement")
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "60"})
+    assert aggregator.receive(0) == []
+    until(lambda: left_in(aggregator) == {"0"}, "the acknowledgement by the new receipt")
+
+
+def left_in(mailbox: Mailbox) -> set[str]:
+    """How many messages are in the party's queue: those that wait, and those that were received."""
+    sqs, url = mails.data_queue(mailbox)
     wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-    left = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"]  # type: ignore[arg-type]
-    assert set(left.values()) == {"0"}
+    return set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"].values())  # type: ignore[arg-type]
 
 
 def test_junk_in_the_queue_does_not_hold_up_mail(silo: Mailbox, aggregator: Mailbox) -> None:
