@@ -11,10 +11,11 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from fedsilo import runtime
 from fedsilo.agent.launcher import LOG_BYTES, RETRIES, Job, how_it_ended, over_deadline
@@ -36,6 +37,27 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def boot_id() -> str:
     """What tells one boot of this machine from another; empty where the system does not say, as on macOS."""
     return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+class TrainerProcess(Protocol):
+    """The process of a run's trainer, as the launcher uses it: ``LocalProcess``, or one that the simulator plays."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is alive."""
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the process that has ended; above 128 for a signal."""
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start it."""
+
+    def end(self) -> None:
+        """End it, and all it started."""
+
+    def log(self, last_bytes: int) -> str:
+        """The end of what it printed."""
 
 
 @dataclass
@@ -87,16 +109,19 @@ class LocalLauncher:
     interval_seconds = 0.25
     command = (sys.executable, "-P", "-m", "fedsilo", "trainer")  # -P: nothing is imported from the current folder
 
-    def __init__(self, folder: Path, boot: str | None = None) -> None:
+    def __init__(
+        self, folder: Path, boot: str | None = None, process: Callable[[Path], TrainerProcess] = LocalProcess
+    ) -> None:
         """Start nothing yet.
 
         Args:
             folder: Where the runs' folders are.
             boot: Which boot of the machine this is; by default what the system says.
+            process: Makes the process of a run's folder.
         """
-        self._folder = folder
+        self._folder, self._make_process = folder, process
         self._boot = boot_id() if boot is None else boot
-        self._processes: dict[str, LocalProcess] = {}
+        self._processes: dict[str, TrainerProcess] = {}
         folder.mkdir(parents=True, exist_ok=True)
 
     def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
@@ -193,8 +218,8 @@ class LocalLauncher:
     def _runs(self) -> list[str]:
         return sorted(path.parent.name for path in self._folder.glob("*/job.json"))
 
-    def _process(self, run: str) -> LocalProcess:
-        return self._processes.setdefault(run, LocalProcess(self._path(run)))
+    def _process(self, run: str) -> TrainerProcess:
+        return self._processes.setdefault(run, self._make_process(self._path(run)))
 
     def _path(self, run: str, *parts: str) -> Path:
         return self._folder.joinpath(run, *parts)

@@ -1,7 +1,7 @@
 """Who a party's process is, and where its hub is: the environment that a Job or the local launcher gives it."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError
 from pydantic_core import PydanticUseDefault
@@ -56,6 +56,9 @@ class Settings(BaseSettings):
     authentication_seconds: Annotated[float, Field(ge=0)] = 600.0
     """How long a trainer waits while AWS does not accept its credentials or its clock, before it ends and is started
     again: longer than a node's credentials agent takes to be replaced, and short enough to tell an operator soon."""
+
+    tracking: Literal["experiments", "off"] = "experiments"
+    """Where the party's part in a run is recorded besides the ledger: SageMaker Experiments, or nowhere."""
 
     @classmethod
     def settings_customise_sources(

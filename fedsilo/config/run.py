@@ -57,6 +57,11 @@ class RunIdentity:
         """The identity of a ``run.json`` with this content."""
         return cls(run, hashlib.sha256(body).hexdigest(), version)
 
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "RunIdentity":
+        """The identity that ``to_environment`` put into an environment."""
+        return cls(environment["FEDSILO_RUN"], environment["FEDSILO_RUN_SHA256"], environment["FEDSILO_RUN_VERSION"])
+
     def to_environment(self) -> dict[str, str]:
         """The variables from which ``fedsilo trainer`` reads the identity."""
         return {"FEDSILO_RUN": self.run, "FEDSILO_RUN_SHA256": self.sha256, "FEDSILO_RUN_VERSION": self.version}

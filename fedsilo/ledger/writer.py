@@ -16,6 +16,7 @@ from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
 from fedsilo.ledger.objects import MailBucket
+from fedsilo.ledger.reader import STATUS_BYTES
 from fedsilo.ledger.schema import LedgerLine, Status
 from fedsilo.states import TERMINAL, Event, LineKind, PartyState, Span
 
@@ -56,7 +57,7 @@ class Ledger:
             version=fedsilo.__version__,
             state=PartyState.STARTING,
             reason="",
-            round=0,
+            round=self._earlier_round(),
             rounds=run.rounds,
             started=runtime.now(),
         )
@@ -124,6 +125,12 @@ class Ledger:
     def _earlier_lines(self) -> list[str]:
         found = self._bucket.get(self._metrics_key)
         return [] if found is None else found.body.decode(errors="replace").splitlines()
+
+    def _earlier_round(self) -> int:
+        """The round that the party had reached when it was ended; a reader never sees it go back."""
+        found = self._bucket.get(self._status_key, STATUS_BYTES)
+        status = None if found is None else Status.of(found.body)
+        return (status.round or 0) if status else 0
 
     def _write_on(self) -> None:
         while True:

@@ -86,8 +86,9 @@ class Tracker:
         self._failures = 0
         self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
         self._closing = runtime.event()
-        sink.status(experiment=self.experiment, tracking_failures=0, parameters=parameters)
-        self._thread = runtime.start_thread("tracking", self._record)
+        tracked = {} if settings.tracking == "off" else {"experiment": self.experiment, "tracking_failures": 0}
+        sink.status(parameters=parameters, **tracked)
+        self._thread = None if settings.tracking == "off" else runtime.start_thread("tracking", self._record)
 
     def log_metric(self, name: str, value: float, step: int, bound: float = 0.0) -> None:
         """Record a metric.
@@ -102,7 +103,8 @@ class Tracker:
         if not math.isfinite(value):
             return
         self._sink.metric(name, value, step, bound=bound)
-        self._metrics.put((name, value, step, runtime.now().timestamp()))
+        if self._thread:
+            self._metrics.put((name, value, step, runtime.now().timestamp()))
 
     def __enter__(self) -> "Tracker":
         return self
@@ -111,6 +113,8 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait until SageMaker has taken the last metrics, at most ``CLOSE_SECONDS``."""
+        if self._thread is None:
+            return
         self._closing.set()
         self._metrics.put(None)
         self._thread.join(CLOSE_SECONDS)

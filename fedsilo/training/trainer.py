@@ -7,6 +7,7 @@ status is not a terminal one; the agent, which starts trainers, writes the termi
 
 import logging
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedsilo import aws, logs, redaction, signals
@@ -32,7 +33,7 @@ class Ending:
 
 
 def main(identity: RunIdentity) -> int:
-    """Take part in the run.
+    """Take part in a run, as the process of this party that the environment describes.
 
     Args:
         identity: The run.json that the party's policy has allowed.
@@ -40,26 +41,44 @@ def main(identity: RunIdentity) -> int:
     Returns:
         The exit code, one of ``TrainerExit``.
     """
-    ledger: Ledger | None = None
+    stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
     try:
         logs.set_up()
         settings = Settings.from_environment()
-        stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
         signals.raise_once(stopped, signal.SIGTERM)
+        # Nothing may interrupt the last status.
+        return take_part(settings, identity, ending=lambda: signals.ignore(signal.SIGTERM))
+    except (Exception, StoppedError) as error:
+        return _ending(error).code
+
+
+def take_part(settings: Settings, identity: RunIdentity, ending: Callable[[], object] = lambda: None) -> int:
+    """Do a party's part in the run, and write how it ended into the ledger.
+
+    Args:
+        settings: The party.
+        identity: The run.json that the party's policy has allowed.
+        ending: Is called before the last status is written.
+
+    Returns:
+        The exit code, one of ``TrainerExit``.
+    """
+    ledger: Ledger | None = None
+    try:
         run, ledger = aws.when_authenticated(settings.authentication_seconds, lambda: _begin(settings, identity))
         with ledger.span(Span.START, 0):
             from fedsilo.training import session  # FedML and torch take seconds, and the checks above need neither
         log.info("%s takes part in run %s", settings.party, run.id)
         session.take_part(settings, run, ledger)
-        ending = Ending(PartyState.FINISHED, TrainerExit.DONE)
+        end = Ending(PartyState.FINISHED, TrainerExit.DONE)
     except (Exception, StoppedError) as error:
-        ending = _ending(error)
-    signals.ignore(signal.SIGTERM)  # nothing may interrupt the last status
+        end = _ending(error)
+    ending()
     if ledger:
-        ledger.close(state=ending.state, reason=ending.reason)
-    if ending.code == TrainerExit.DONE:
+        ledger.close(state=end.state, reason=end.reason)
+    if end.code == TrainerExit.DONE:
         log.info("%s is done", settings.party)
-    return ending.code
+    return end.code
 
 
 def _begin(settings: Settings, identity: RunIdentity) -> tuple[Run, Ledger]:

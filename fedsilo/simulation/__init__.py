@@ -1,0 +1,1 @@
+"""The simulator: a whole federation in one process, on a virtual clock. Read ``world.py`` first."""

@@ -1,0 +1,154 @@
+"""A simulated federation: an agent and trainers for each party, and an operator, all in one process.
+
+Agents and trainers are fedsilo's own. What differs from a machine is below them: AWS is in memory
+(``hub.py``), time is virtual (``world.py``), and a trainer is a simulated process instead of one of the machine.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from fedsilo.admin.client import HubClient
+from fedsilo.agent.hub import AgentHub
+from fedsilo.agent.launcher import Launcher
+from fedsilo.agent.local import LocalLauncher
+from fedsilo.agent.retries import retry
+from fedsilo.agent.service import Agent
+from fedsilo.agent.settings import AgentSettings
+from fedsilo.config.federation import Federation
+from fedsilo.config.run import Run, RunIdentity
+from fedsilo.ledger.schema import Status
+from fedsilo.simulation.hub import SimulatedHub
+from fedsilo.simulation.world import Process, World
+from fedsilo.states import TERMINAL, PartyState
+from fedsilo.training import trainer
+
+AGENT_RESTART_SECONDS = 5.0
+"""How long it takes until an agent that was killed runs again."""
+
+_SIGKILL = 137
+
+
+class SimulatedTrainer:
+    """What ``LocalProcess`` is on a machine: the trainer of one run, which the agent's launcher starts and ends."""
+
+    def __init__(self, party: "SimulatedParty") -> None:
+        self._party = party
+        self._process: Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the trainer runs."""
+        return self._process is not None and self._process.alive
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the trainer that has ended."""
+        code = self._process.code if self._process else None
+        return _SIGKILL if code is None else code
+
+    def start(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        """Start the trainer."""
+        self._process = self._party.start_trainer(RunIdentity.from_environment(environment))
+
+    def end(self) -> None:
+        """End the trainer at once."""
+        if self._process and self._process.alive:
+            self._party.world.at(self._party.world.time, self._process.kill)
+
+    def log(self, last_bytes: int) -> str:
+        """A simulated trainer prints nothing."""
+        return ""
+
+
+class SimulatedParty:
+    """One party: its agent, which is started again when it ends, and its trainer."""
+
+    def __init__(self, world: World, hub: SimulatedHub, settings: AgentSettings) -> None:
+        self.world, self.settings, self.clients = world, settings, hub.clients
+        self._trainers: dict[Path, SimulatedTrainer] = {}
+        self._changed: Callable[[], None] = lambda: None
+        self.agent: Process | None = None
+        self.trainer: Process | None = None
+
+    def start_agent(self) -> None:
+        """Start the agent now, and again whenever it has ended."""
+        self.agent = Process(self.world, self.settings.party, "agent", self.clients)
+        self.agent.on_end = lambda: self.world.at(self.world.time + AGENT_RESTART_SECONDS, self.start_agent)
+        self.agent.start(self._serve)
+
+    def start_trainer(self, identity: RunIdentity) -> Process:
+        """Start a trainer, as the launcher asks."""
+        self.trainer = Process(self.world, self.settings.party, "trainer", self.clients)
+        self.trainer.on_end = lambda: self._changed()
+        self.trainer.start(lambda: trainer.take_part(self.settings, identity))
+        return self.trainer
+
+    def _serve(self) -> int:
+        Agent(self.settings, AgentHub(self.settings), self._launcher).serve()
+        return 0
+
+    def _launcher(self, changed: Callable[[], None]) -> Launcher:
+        self._changed = changed
+        launcher = LocalLauncher(self.settings.folder / "runs", boot="simulated", process=self._trainer)
+        launcher.interval_seconds = 5.0  # as in a cluster, where the agent is told of a change, too
+        return launcher
+
+    def _trainer(self, folder: Path) -> SimulatedTrainer:
+        return self._trainers.setdefault(folder, SimulatedTrainer(self))
+
+
+class SimulatedFederation:
+    """A federation whose parties and operator run in one process.
+
+    Args:
+        federation: What it consists of.
+        world: The clock and the randomness.
+        hub: Its hub.
+        folder: Where agents keep what they have on disk.
+    """
+
+    def __init__(self, federation: Federation, world: World, hub: SimulatedHub, folder: Path) -> None:
+        self.world, self.hub, self._federation = world, hub, federation
+        self.parties = {party.name: SimulatedParty(world, hub, self._settings(party.name, folder))
+                        for party in federation.parties}  # fmt: skip
+        for party in self.parties.values():
+            party.start_agent()
+
+    def start(self, run: Run) -> None:
+        """Let the operator start a run, again after each error, and return when the agents have been asked."""
+        operator = Process(self.world, "operator", "start", self.hub.clients)
+
+        def start() -> int:
+            retry(lambda: HubClient.of(self._federation).start(run))
+            return 0
+
+        operator.start(start)
+        self.world.run(lambda: not operator.alive, self.world.time + 600)
+        if operator.error:
+            raise operator.error
+
+    def ended(self, run: Run) -> bool:
+        """Whether the part of every party in the run has ended."""
+        return all(self._state(run, party) in TERMINAL for party in run.parties)
+
+    def _state(self, run: Run, party: str) -> PartyState | None:
+        versions = self.hub.buckets.versions(self.hub.bucket, run.keys.status(party))
+        status = Status.of(versions[-1].body) if versions else None
+        return status.state if status else None
+
+    def _settings(self, party: str, folder: Path) -> AgentSettings:
+        own = folder / party
+        own.mkdir(parents=True)
+        policy = own / "policy.json"
+        policy.write_text(self._federation.party(party).policy.model_dump_json())
+        return AgentSettings(
+            federation=self._federation.name,
+            party=party,
+            rank=self._federation.party(party).rank,
+            hub_account=self.hub.account,
+            hub_region=self._federation.aggregator.region,
+            policy_file=policy,
+            launcher="local",
+            folder=own,
+            tracking="off",
+        )
