@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fedsilo.errors import MailError
-from fedsilo.messaging.messages import MODEL
+from fedsilo.messaging.messages import MODEL, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import EVERYONE
 from fedsilo.text import QUOTE_LIMIT, REASON_LIMIT, plain
@@ -35,7 +35,7 @@ class Mail:
     seq: int
     """The number of the mail among those of its sender; of a broadcast, the round that it opens."""
     kind: str
-    """What the header says: a ``MailKind``, or a word that no ``MailKind`` has."""
+    """What the address and the header say: a ``MailKind``, or a word that no ``MailKind`` has."""
     round_idx: int
     """The round that the mail belongs to, from 0."""
     fields: dict[str, Any]
@@ -61,7 +61,8 @@ def read(path: Path, notice: Notice) -> Mail:
         notice: The notice of the mail.
 
     Raises:
-        MailError: The file is not a mail, or it is a broadcast of another round than its address says.
+        MailError: The file is not a mail, or its header says another kind, or of a broadcast another round, than its
+            address.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -80,6 +81,8 @@ def read(path: Path, notice: Notice) -> Mail:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError, RuntimeError) as error:
         raise MailError(f"{notice} has no readable header: {plain(error, REASON_LIMIT)}") from error
     address = notice.address
+    if kind != (expected := address.kind or MailKind.SYNC):
+        raise MailError(f"{notice} is of kind {expected}, but its header says kind {plain(kind, QUOTE_LIMIT)!r}")
     if address.receiver == EVERYONE and round_idx != address.seq:
         raise MailError(
             f"{notice} opens round {address.seq}, but its header says round {plain(round_idx, QUOTE_LIMIT)}"

@@ -96,6 +96,15 @@ def test_a_broadcast_whose_header_says_another_round_is_refused(
         silo.open(notice)
 
 
+@pytest.mark.parametrize("kind", ["status", "finish", "", "x\n"])
+def test_a_mail_whose_header_says_another_kind_than_its_key_is_refused(
+    silo: Mailbox, aggregator: Mailbox, kind: str
+) -> None:
+    body = save({"model/w": torch.zeros(2)}, metadata={"fedsilo": header(kind=kind)})
+    with pytest.raises(MailError, match=r"000007-update.* by cleveland is of kind update, but its header says kind '"):
+        aggregator.open(mails.put(silo, body))
+
+
 def test_a_header_can_not_name_another_sender(silo: Mailbox, aggregator: Mailbox) -> None:
     lie = json.dumps({"kind": "update", "round": 0, "fields": {}, "sender": "hungary", "seq": 99})
     mail = aggregator.open(mails.put(silo, save({"model/w": torch.zeros(2)}, metadata={"fedsilo": lie})))

@@ -68,12 +68,13 @@ def test_fields_of_a_mail_do_not_replace_its_address_and_header(hub: Hub) -> Non
     assert params["model_params"] is params["evaluation"] is None
 
 
-@pytest.mark.parametrize("kind", ["sync", "finish", "tick", "bad-mail", "x"])
+@pytest.mark.parametrize("kind", ["sync", "finish", "tick", "badmail", "x"])
 def test_a_kind_that_a_silo_may_not_send_is_bad_mail(hub: Hub, kind: str, tmp_path: Path) -> None:
     aggregator, seen = end(hub, AGGREGATOR)
     mailbox = hub.mailbox("hungary")
     codec.write(tmp_path / "mail", kind, 0, {}, {})
-    mailbox.remind(AGGREGATOR, mails.put(mailbox, (tmp_path / "mail").read_bytes()))
+    address = mailbox.keys.mail("hungary", AGGREGATOR, 7, kind)
+    mailbox.remind(AGGREGATOR, mails.put_at(mailbox, address, (tmp_path / "mail").read_bytes()))
     deliver(aggregator)
     [(told, params)] = seen.messages
     assert (told, params["sender"]) == (BAD_MAIL, 2)
