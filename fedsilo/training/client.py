@@ -18,6 +18,7 @@ from fedsilo.messaging.messages import BINS, EVALUATION, REASON, REFUSED, ROUND,
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState, Span
 from fedsilo.text import plain
+from fedsilo.training import sums
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
 from fedsilo.training.validation import check_bins, check_parameters
 from fedsilo.workload.base import Sums, Trainer
@@ -127,7 +128,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         message = Message(MyMessage.MSG_TYPE_C2S_SEND_MODEL_TO_SERVER, self.rank, receive_id)
         message.add_params(MyMessage.MSG_ARG_KEY_MODEL_PARAMS, weights)
         message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, local_sample_num)
-        message.add_params(EVALUATION, self._evaluation)
+        message.add_params(EVALUATION, sums.pack(self._evaluation))
         self.send_message(message)
 
     def send_client_status(self, receive_id: int, status: str = ClientMasterManager.ONLINE_STATUS_FLAG) -> None:
@@ -135,8 +136,8 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         message = Message(MyMessage.MSG_TYPE_C2S_CLIENT_STATUS, self.rank, receive_id)
         message.add_params(MyMessage.MSG_ARG_KEY_CLIENT_STATUS, status)
         message.add_params(MyMessage.MSG_ARG_KEY_NUM_SAMPLES, self._data.num_train)
-        message.add_params(STATISTICS, self._statistics)
-        message.add_params(EVALUATION, self._evaluation)
+        message.add_params(STATISTICS, sums.pack(self._statistics))
+        message.add_params(EVALUATION, sums.pack(self._evaluation))
         self.send_message(message)
         self._comm.wake_at = runtime.monotonic() + HEARTBEAT_SECONDS
 

@@ -45,6 +45,8 @@ class Silo:
     """Sums over the silo's training data; None until the silo has joined."""
     evaluation: Sums | None = None
     """The silo's sums for the model that opened the round; None until it has sent them."""
+    tested: int | None = None
+    """The number of test samples of the silo's first evaluation, which all others must have."""
     answered: bool = False
     """Whether the open round has the silo's update."""
     finished: bool = False
@@ -148,16 +150,6 @@ class Roster:
         lost = [f"{silo.name} ({silo.lost})" for silo in self if silo.lost is not None]
         parts = (("refused", refused), ("lost", lost))
         return "; ".join(f"{what} {', '.join(silos)}" for what, silos in parts if silos)
-
-    @property
-    def statistics(self) -> dict[str, Sums]:
-        """The statistics of the silos that have joined, by their names."""
-        return {silo.name: silo.statistics for silo in self if silo.statistics is not None}
-
-    @property
-    def evaluations(self) -> dict[str, Sums]:
-        """The evaluations of the model that opened the round, by the names of the silos."""
-        return {silo.name: silo.evaluation for silo in self if silo.evaluation is not None}
 
     def status_fields(self) -> dict[str, Any]:
         """What the aggregator's ``status.json`` says of the silos."""

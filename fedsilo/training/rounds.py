@@ -17,9 +17,11 @@ from fedsilo.states import Event, PartyState, Span
 from fedsilo.text import QUOTE_LIMIT, plain
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager
-from fedsilo.training.evaluation import Evaluations, apply_statistics, find_incompatible
+from fedsilo.training.evaluation import Evaluations
 from fedsilo.training.roster import Roster, Silo, names_of
+from fedsilo.training.statistics import apply_statistics, read_statistics
 from fedsilo.training.tracking import Tracker
+from fedsilo.workload import registry
 from fedsilo.workload.base import Sums
 
 POLL_SECONDS = 5.0
@@ -36,7 +38,8 @@ class Rounds:
     def __init__(
         self, run: Run, aggregator: StreamingAggregator, comm: MailCommManager, ledger: Ledger, tracker: Tracker
     ) -> None:
-        self.roster, self.evaluations = Roster(run), Evaluations(aggregator, ledger, tracker)
+        self._declaration = registry.declaration(run.workload)
+        self.roster, self.evaluations = Roster(run), Evaluations(aggregator, self._declaration, ledger, tracker)
         self.deadline = self.poll_at = 0.0
         """When the round closes, and when the silos' statuses are read next; on ``time.monotonic``'s clock."""
         self._run, self._aggregator, self._comm, self._ledger = run, aggregator, comm, ledger
@@ -71,10 +74,9 @@ class Rounds:
 
     def open_first_round(self) -> None:
         """Make the first model of the silos' statistics and open round 0, unless a statistic does not fit."""
-        statistics = self.roster.statistics
-        incompatible = find_incompatible(statistics)
-        if incompatible:
-            self.refuse({name: f"its statistic is {reason}" for name, reason in incompatible.items()})
+        statistics, reasons = read_statistics(self.roster, self._declaration)
+        if reasons:
+            self.refuse(reasons)
             return
         try:
             apply_statistics(statistics, self._aggregator)
@@ -84,7 +86,7 @@ class Rounds:
 
     def close_round(self) -> None:
         """Make the mean of the updates the global model, and open the next round with it."""
-        self.evaluations.record(self.round_idx, self.roster.evaluations)
+        self.evaluations.record(self.round_idx, self.roster)
         with self._ledger.span(Span.AGGREGATE, self.round_idx):
             self._aggregator.aggregate()
         self._open_round(self.round_idx + 1)
@@ -106,7 +108,7 @@ class Rounds:
 
     def end(self) -> None:
         """Publish the final model and take no more mail."""
-        self.evaluations.record(self.round_idx, self.roster.evaluations)
+        self.evaluations.record(self.round_idx, self.roster)
         self._comm.mailbox.publish_model(self._aggregator.get_global_model_params())
         self.deadline = self.poll_at = math.inf
         text = f"model published; {sum(silo.finished for silo in self.roster)} silos have it"

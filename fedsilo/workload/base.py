@@ -134,6 +134,17 @@ class Aggregator(ServerAggregator):  # type: ignore[misc]
         """
         raise NotImplementedError
 
+    def contradiction(self, sums: Sums) -> str | None:
+        """Find what can't be true in the sums of one silo's ``Trainer.test``. Looks at nothing by default.
+
+        Args:
+            sums: The sums, each of them possible by itself by what the workload declares.
+
+        Returns:
+            The reason, to be read after "its evaluation", and without any value; None if the sums agree.
+        """
+        return None
+
     def next_bins(self, totals: Sums) -> torch.Tensor | None:
         """Choose the bins for the histograms of the next test; none by default.
 

@@ -24,6 +24,9 @@ MetricName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_:./ -]{0,63}$")]
 Named = Annotated[Mapping[Name, T], AfterValidator(MappingProxyType)]
 """Things by their names, which nobody can change: every caller gets the same declaration."""
 
+MOST_ELEMENTS = 2**18
+"""The most counts of a partition: 2 MiB as they travel, when none is zero."""
+
 FEATURES = "features"
 """What a sum may be ``of``: the features of one sample."""
 
@@ -170,16 +173,22 @@ class Sum(_Model):
     """``features``: an element for each feature, in the order of the declaration."""
     range: ClosedRange | None = None
     """The least and the largest that a single sample adds to an element; of a ``sum`` that is not of the features."""
+    shape: tuple[Annotated[int, Field(ge=1, le=MOST_ELEMENTS)], ...] = ()
+    """How many counts a ``partition`` has, in each dimension."""
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
-        has = [name for name in ("of", "range") if getattr(self, name) is not None]
+        has = [name for name in ("of", "range", "shape") if getattr(self, name)]
         match self.kind:
-            case SumKind.SUM if len(has) != 1:
+            case SumKind.SUM if has not in (["of"], ["range"]):
                 raise ValueError(f"should have either of: {FEATURES} or a range")
             case SumKind.SUM_OF_SQUARES if has != ["of"]:
                 raise ValueError(f"should have of: {FEATURES}, and no range")
-            case SumKind.COUNT | SumKind.PARTITION if has:
+            case SumKind.PARTITION if has != ["shape"]:
+                raise ValueError("should have a shape, and neither of nor range")
+            case SumKind.PARTITION if math.prod(self.shape) > MOST_ELEMENTS:
+                raise ValueError(f"should have a shape of at most {MOST_ELEMENTS} counts")
+            case SumKind.COUNT if has:
                 raise ValueError(f"should have no {has[0]}, because its kind is {self.kind}")
         return self
 

@@ -32,6 +32,9 @@ MOST_LOGIT = 100.0
 """The loss counts logits that are farther from 0 as this one, so that it is at most 100 for a sample, as in PyTorch's
 ``BCELoss``, and finite for a model that has diverged."""
 
+ROUNDING = 1e-6
+"""The fraction of a loss by which it may differ for its rounding."""
+
 _POWERS = 2.0 ** torch.arange(-30, 128, dtype=torch.float64)
 
 _OCTAVES = torch.cat([-_POWERS.flip(0), torch.zeros(1, dtype=torch.float64), _POWERS])
@@ -177,6 +180,27 @@ def binary_metrics(totals: Sums, quantiles: torch.Tensor | None) -> dict[str, fl
     zero = int(torch.searchsorted(bin_edges(quantiles), 0.0))
     correct = int(histogram[0, : zero + 1].sum() + histogram[1, zero + 1 :].sum())
     return {"Test:AUC": histogram_auc(histogram), "Test:Loss": loss, "Test:Accuracy": correct / count}
+
+
+def binary_contradiction(sums: Sums, quantiles: torch.Tensor | None) -> str | None:
+    """Find out whether the loss of a silo's ``binary_sums`` can't be that of its histogram.
+
+    The loss of each sample is between those at the edges of its bin.
+
+    Args:
+        sums: The sums of one silo.
+        quantiles: The aggregator's ``bins``, with which the silo counted.
+    """
+    edges = bin_edges(quantiles).clamp(-MOST_LOGIT, MOST_LOGIT)
+    lower = functional.pad(edges, (1, 0), value=-MOST_LOGIT)
+    upper = functional.pad(edges, (0, 1), value=MOST_LOGIT)
+    negative, positive = sums["histogram"].double()
+    least = negative @ functional.softplus(lower) + positive @ functional.softplus(-upper)
+    most = negative @ functional.softplus(upper) + positive @ functional.softplus(-lower)
+    slack = ROUNDING * (1 + most)
+    if least - slack <= sums["loss_sum"] <= most + slack:
+        return None
+    return "has a loss that its histogram can't have"
 
 
 def binary_bins(totals: Sums, quantiles: torch.Tensor | None) -> torch.Tensor | None:

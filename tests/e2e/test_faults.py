@@ -15,9 +15,11 @@ from fedsilo.keys import MailAddress, RunKeys
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import TrainerExit
+from fedsilo.workload.base import Sums
 from tests.support import mails
 from tests.support.faulty_proxy import FaultyProxy
 from tests.support.federations import HOSPITALS, RunningFederation, assert_same_model
+from tests.support.played import SOME_STATISTICS
 
 AGGREGATOR = names.AGGREGATOR
 FIRST, SECOND = HOSPITALS[:2]
@@ -133,18 +135,11 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
         assert line in log
 
 
-USUAL = {
-    "count": torch.tensor(50),
-    "sum": torch.zeros(13, dtype=torch.float64),
-    "sum_of_squares": torch.ones(13, dtype=torch.float64),
-}
-
-
 class Villain:
     """A silo that the test plays: it comes ONLINE as others do, and answers round 0 with something else."""
 
     def __init__(
-        self, federation: RunningFederation, name: str, samples: int = 50, statistics: dict[str, torch.Tensor] = USUAL
+        self, federation: RunningFederation, name: str, samples: int = 50, statistics: Sums = SOME_STATISTICS
     ) -> None:
         self.mailbox: Mailbox = federation.mailbox(name)
         self.name = name
@@ -220,13 +215,13 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
         "large": "is 9,437,184 bytes; a mail of this run has at most",
         "kind": "is of unknown type 'sync'",
         "negative": "declares -5 training samples",
-        "odd-sums": "its statistic is not like that of the others",
+        "odd-sums": "its statistic has no sum",
         "names": f"the tensors are not the model's; {weight} missing or unknown",
     }
     assert refused.keys() == expected.keys()
     assert {name: refused[name] for name, reason in expected.items() if reason not in refused[name]} == {}
     [ignored, *_] = [text for text in federation.events("ignored") if text.startswith("odd-evaluation")]
-    assert ignored == "odd-evaluation: its evaluation is not like that of the others"
+    assert ignored == "odd-evaluation: its evaluation has no count"
     assert "unpickled" not in (federation.folder / f"{AGGREGATOR}.log").read_text()
     mail = played["nan"].mailbox.open(played["nan"].mailbox.receive(0)[-1])
     assert mail.kind == "finish"
@@ -238,7 +233,8 @@ def test_each_bad_update_is_refused_and_named_and_the_others_go_on(make: Make) -
 def test_a_false_sample_count_from_the_start_is_capped(make: Make) -> None:
     """A silo that declares a thousand million patients weighs as ten median silos at most."""
     federation = make(silos=(*HOSPITALS[:3], "liar"), quorum=3, rounds=1, deadline_seconds=10.0)
-    liar = Villain(federation, "liar", samples=10**9)
+    statistics = {name: tensor * (10**9 // 50) for name, tensor in SOME_STATISTICS.items()}
+    liar = Villain(federation, "liar", samples=10**9, statistics=statistics)
     federation.start_all_but("liar")
     federation.until_round(0, set(HOSPITALS[:3]))
     model = liar.mailbox.open(liar.mailbox.newest_broadcast()).groups["model"]  # type: ignore[arg-type]

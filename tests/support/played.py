@@ -10,19 +10,29 @@ from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.messages import EVALUATION, MODEL, STATISTICS, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
-from fedsilo.workload import metrics
+from fedsilo.workload import metrics, registry
 from fedsilo.workload.base import Sums
 from tests.support.hub import Hub
 from tests.support.waiting import until
 
-SOME_STATISTICS: Sums = {
-    "count": torch.tensor(50),
-    "sum": torch.zeros(13, dtype=torch.float64),
-    "sum_of_squares": torch.full((13,), 50.0, dtype=torch.float64),
-}
-"""The statistics of 50 patients whose 13 features have mean 0 and variance 1."""
+LEAST, MOST = torch.tensor([*registry.declaration("heart_disease").features.values()], dtype=torch.float64).unbind(-1)
+"""The least and the largest value of each feature."""
 
-SOME_EVALUATION: Sums = metrics.binary_sums(torch.tensor([-1.0, 0.5, 2.0]), torch.tensor([0, 1, 1]), None)
+
+def statistics_of(features: torch.Tensor) -> Sums:
+    """The statistics of patients with these features, float64 [n, 13]."""
+    return {
+        "count": torch.tensor(len(features)),
+        "sum": features.sum(0),
+        "sum_of_squares": features.square().sum(0),
+    }
+
+
+SOME_STATISTICS: Sums = statistics_of(torch.stack([LEAST, MOST]).repeat(25, 1))
+"""The statistics of 50 patients, half of whom have the least value of each feature, and half the largest."""
+
+SOME_EVALUATION: Sums = metrics.binary_sums(torch.tensor([-1.0, 0.5, 2.0] * 4), torch.tensor([0, 1, 1] * 4), None)
+"""The evaluation of 12 patients, all of whom the model predicts as they are."""
 
 SOME_MODEL = {
     "linear.weight": torch.zeros(1, 13),

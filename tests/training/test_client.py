@@ -6,10 +6,13 @@ import torch
 from fedsilo import aws
 from fedsilo.errors import FedsiloError, MailError, RefusedError, RunError
 from fedsilo.names import AGGREGATOR
-from fedsilo.training import client
+from fedsilo.training import client, sums
+from fedsilo.workload import registry
 from tests.support.hub import Hub, Party
 from tests.support.played import SOME_MODEL as MODEL
 from tests.support.played import Inbox
+
+DECLARED = registry.declaration("heart_disease")
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +41,13 @@ def test_a_heartbeat_brings_a_lost_notice_back(hub: Hub, aggregator: Inbox) -> N
     assert update.round_idx == 0
     assert update.fields["num_samples"] == first.fields["num_samples"] == int(first.groups["statistics"]["count"])
     assert update.groups["model"]["linear.weight"].abs().sum() > 0
-    assert update.groups["evaluation"].keys() == {"loss_sum", "count", "histogram"}
+    evaluation = sums.read(update.groups["evaluation"], DECLARED.evaluation, DECLARED)
+    assert evaluation.keys() == {"loss_sum", "count", "histogram"}
+    weight = sum(tensor.nbytes for tensor in update.groups["evaluation"].values())
+    assert weight < 2000, "only the bins that are not empty travel"
+    assert (
+        sums.read(first.groups["statistics"], DECLARED.statistics, DECLARED).keys() == first.groups["statistics"].keys()
+    )
     aggregator.mailbox.broadcast(["cleveland"], "sync", 1, {}, {"model": update.groups["model"]})
     assert party.end() is None
     kinds = [(mail.kind, mail.fields.get("client_status")) for mail in aggregator.rest()]

@@ -44,7 +44,7 @@ def test_before_round_0_who_has_joined_has_responded(roster: Roster) -> None:
     assert names(roster.active) == names(roster.responded) == ["east"]
     assert roster.missing == []
     assert names(roster.awaited) == ["west", "east", "north"], "one that has joined may still fail"
-    assert roster.statistics == {"east": SUMS}
+    assert roster["east"].statistics == SUMS
 
 
 def test_a_round_waits_for_active_silos_until_they_answer(roster: Roster) -> None:
@@ -57,7 +57,7 @@ def test_a_round_waits_for_active_silos_until_they_answer(roster: Roster) -> Non
     assert names(roster.awaited) == ["west", "north"], "north may still come"
     roster.begin_round(final=False)
     assert roster.responded == []
-    assert roster.evaluations == {}
+    assert [silo.evaluation for silo in roster] == [None] * 3
 
 
 def test_the_final_round_waits_until_silos_have_evaluated_the_model(roster: Roster) -> None:
@@ -77,8 +77,8 @@ def test_a_silo_that_is_refused_after_it_answered_leaves_its_update_in_the_sum(r
     assert names(roster.remaining) == ["east", "north"]
     assert names(roster.responded) == ["west"]
     assert names(roster.missing) == ["east"]
-    assert roster.evaluations == {}
-    assert roster.statistics == {"east": SUMS}
+    assert [silo.evaluation for silo in roster] == [None] * 3
+    assert roster["east"].statistics == SUMS
     assert roster.status_fields()["refused"] == {"west": "declares 51 training samples"}
 
 
@@ -87,7 +87,7 @@ def test_a_lost_silo_is_back_once_it_declares_its_samples_again(roster: Roster) 
     roster.lose(roster["west"], "FAILED: no node")
     assert names(roster.remaining) == ["east", "north"]
     assert roster.active == []
-    assert roster.statistics == {}
+    assert roster["west"].statistics is None
     join(roster, "west")
     assert names(roster.remaining) == ["west", "east", "north"]
     assert names(roster.active) == ["west"]

@@ -10,7 +10,7 @@ from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import Event
 from tests.support.hub import Hub, Party
-from tests.support.played import SOME_MODEL, PlayedSilo
+from tests.support.played import LEAST, MOST, SOME_MODEL, PlayedSilo, statistics_of
 from tests.support.waiting import until
 
 
@@ -22,17 +22,13 @@ def events(hub: Hub, run: Run, name: Event) -> list[str]:
 def test_statistics_are_added_up_over_the_silos(hub: Hub) -> None:
     run = hub.run_of(rounds=1)
     aggregator = Party(hub, AGGREGATOR, run)
-    for name, mean in (("cleveland", 1.0), ("hungary", 3.0)):
-        statistics = {
-            "count": torch.tensor(50),
-            "sum": torch.full((13,), 50 * mean, dtype=torch.float64),
-            "sum_of_squares": torch.full((13,), 50 * mean**2, dtype=torch.float64),
-        }
-        PlayedSilo(hub, name).online(statistics=statistics)
+    for name, weight in (("cleveland", 0.25), ("hungary", 0.75)):
+        features = torch.lerp(LEAST, MOST, weight).repeat(50, 1)
+        PlayedSilo(hub, name).online(statistics=statistics_of(features))
     first, second = PlayedSilo(hub, "cleveland"), PlayedSilo(hub, "hungary")
     sync = first.wait()
-    assert sync.groups["model"]["mean"].eq(2).all()
-    assert sync.groups["model"]["std"].eq(1).all()
+    torch.testing.assert_close(sync.groups["model"]["mean"], ((LEAST + MOST) / 2).float())
+    torch.testing.assert_close(sync.groups["model"]["std"], ((MOST - LEAST) / 4).float())
     first.answer(sync, 1.0)
     second.answer(second.wait(), 4.0)
     final = first.wait()

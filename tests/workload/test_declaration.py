@@ -103,7 +103,20 @@ def test_a_declaration_is_read_in_its_order_and_nobody_can_change_it() -> None:
         ("statistics", "sum", {"of": "labels"}, "statistics.sum.of: labels should be of features"),
         ("statistics", "sum", {"of": None, "range": [0, 1]}, "statistics: should have a sum of the features"),
         ("statistics", "sum_of_squares", {"range": [0, 1]}, "statistics.sum_of_squares: should have of: features"),
-        ("evaluation", "count", {"kind": "partition"}, "evaluation: should have one sum of kind count"),
+        ("evaluation", "count", {"kind": "partition", "shape": [2]}, "evaluation: should have one sum of kind count"),
+        (
+            "evaluation",
+            "count",
+            {"kind": "partition"},
+            "evaluation.count: should have a shape",
+        ),
+        ("evaluation", "count", {"kind": "partition", "shape": [0]}, "evaluation.count.shape[0]: 0 should be greater"),
+        (
+            "evaluation",
+            "count",
+            {"kind": "partition", "shape": [999, 999]},
+            "evaluation.count: should have a shape of",
+        ),
         ("evaluation", "count", {"range": [0, 1]}, "evaluation.count: should have no range, because its kind is count"),
     ],
 )

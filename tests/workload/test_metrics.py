@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from fedsilo.workload.base import Estimate
-from fedsilo.workload.metrics import BINS, bin_edges, binary_bins, binary_metrics, binary_sums, roc_auc, score_histogram
+from fedsilo.workload.metrics import (
+    BINS,
+    bin_edges,
+    binary_bins,
+    binary_contradiction,
+    binary_metrics,
+    binary_sums,
+    roc_auc,
+    score_histogram,
+)
 
 NAN = math.nan
 
@@ -153,6 +162,16 @@ def test_metrics_from_sums_equal_metrics_from_samples() -> None:
 def test_the_loss_of_a_model_that_has_diverged_is_finite() -> None:
     sums = binary_sums(torch.tensor([math.inf, -1e30, 5e4]), torch.tensor([1.0, 1.0, 0.0]), None)
     assert float(sums["loss_sum"]) == 200
+
+
+@pytest.mark.parametrize("spread", ["normal", "saturated", "huge", "within a millionth"])
+@pytest.mark.parametrize("quantiles", [None, torch.linspace(2.9, 3.1, 33).double()])
+def test_a_loss_agrees_with_its_histogram_or_is_found(spread: str, quantiles: torch.Tensor | None) -> None:
+    sums = binary_sums(*samples(SPREADS[spread], 254, 7), quantiles)
+    assert binary_contradiction(sums, quantiles) is None
+    for factor in (0.001, 0.5, 2, 1000):
+        found = binary_contradiction(sums | {"loss_sum": sums["loss_sum"] * factor}, quantiles)
+        assert found == "has a loss that its histogram can't have"
 
 
 @pytest.mark.parametrize(

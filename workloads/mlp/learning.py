@@ -63,6 +63,9 @@ class MlpAggregator(Aggregator):
     def metrics(self, totals: Sums) -> dict[str, float | Estimate]:
         return metrics.binary_metrics(totals, self.bins)
 
+    def contradiction(self, sums: Sums) -> str | None:
+        return metrics.binary_contradiction(sums, self.bins)
+
     def next_bins(self, totals: Sums) -> torch.Tensor | None:
         return metrics.binary_bins(totals, self.bins)
 
