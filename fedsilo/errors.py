@@ -36,6 +36,18 @@ class AccessError(FedsiloError):
     """AWS denied a call. The message says who made the call, and for what."""
 
 
+class BusyError(FedsiloError):
+    """Another process is at work in a folder. The message says which process, and in which folder."""
+
+
+class DiskError(FedsiloError):
+    """A disk of this machine can't be written. The message says which, and what to do."""
+
+
+class DiskFullError(DiskError):
+    """A disk of this machine is full. Another try may help: space may be freed, and a new pod has a new disk."""
+
+
 class StoreError(FedsiloError):
     """The folder of a silo's own store can't be used. The message says which folder, and why."""
 

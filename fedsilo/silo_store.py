@@ -30,7 +30,7 @@ from fedsilo import aws, names
 from fedsilo.aws import Cause
 from fedsilo.config.environment import Settings
 from fedsilo.errors import StoreError
-from fedsilo.files import replacing
+from fedsilo.files import explained, replacing
 
 RUNS = "runs/"
 """The prefix of what is kept for a run in progress: ``runs/<run>/…``. It is removed once the run has ended."""
@@ -54,7 +54,8 @@ class Kept:
 class SiloStore(Protocol):
     """Bytes by key. A key is made of segments of a-z, 0-9, dot, hyphen and underscore, with slashes between them.
 
-    Every method raises ``StoreError`` if a folder can't be used, and as ``aws.translate_errors`` for a bucket.
+    Every method raises ``StoreError`` if a folder can't be used, ``DiskError`` if its disk is full, and as
+    ``aws.translate_errors`` for a bucket.
     """
 
     def get(self, key: str) -> Kept | None:
@@ -152,7 +153,7 @@ class FolderStore:
     def _write(self, key: str, body: bytes) -> None:
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as part:
+        with replacing(path, len(body)) as part:
             part.write_bytes(body)
 
     def _path(self, key: str) -> Path:
@@ -172,7 +173,8 @@ class FolderStore:
     @contextmanager
     def _translate_errors(self) -> Iterator[None]:
         try:
-            yield
+            with explained(self._folder):
+                yield
         except OSError as error:
             raise StoreError(f"the silo's own store in {self._folder} can't be used: {error}") from error
 

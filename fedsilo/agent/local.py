@@ -21,8 +21,8 @@ from fedsilo import runtime
 from fedsilo.agent.launcher import LOG_BYTES, RETRIES, Job, how_it_ended, over_deadline
 from fedsilo.agent.process import LocalProcess
 from fedsilo.config.run import RunIdentity
-from fedsilo.errors import LauncherError
-from fedsilo.files import write_atomically
+from fedsilo.errors import DiskError, LauncherError
+from fedsilo.files import disk_error, write_atomically
 from fedsilo.states import JobState, TrainerExit
 
 BACKOFF_SECONDS = 1.0
@@ -230,5 +230,6 @@ def _translate_errors(doing: str) -> Iterator[None]:
     """Turn errors of the file system, and of a broken job.json, into ``LauncherError``."""
     try:
         yield
-    except (OSError, ValueError, TypeError) as error:
-        raise LauncherError(f"the local launcher could not {doing}: {error}") from error
+    except (OSError, ValueError, TypeError, DiskError) as error:
+        told = (disk_error(error) if isinstance(error, OSError) else None) or error
+        raise LauncherError(f"the local launcher could not {doing}: {told}") from error

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from fedsilo import runtime
 from fedsilo.errors import FedsiloError
+from fedsilo.files import disk_error
 
 LONGEST_WAIT_SECONDS = 60.0
 """The longest wait between two tries. The first wait is 1 s, and each one is twice the one before."""
@@ -18,8 +19,11 @@ def attempt(action: Callable[[], object]) -> bool:
         action()
     except FedsiloError as error:
         log.error("%s", error)
-    except Exception:
-        log.exception("a defect of the agent")
+    except Exception as error:
+        if isinstance(error, OSError) and (found := disk_error(error)):
+            log.error("%s", found)
+        else:
+            log.exception("a defect of the agent")
     else:
         return True
     return False

@@ -44,4 +44,5 @@ def demo(
         least_silos=max(party.policy.min_silos for party in parties),
         deadline_seconds=deadline,
     )
-    run_demo(spec, run, options.make_folder(out), terminal.console())
+    with options.out_folder(out) as folder:
+        run_demo(spec, run, folder, terminal.console())

@@ -12,6 +12,7 @@ import typer.main
 from typer.core import TyperCommand, TyperGroup
 
 from fedsilo.errors import FedsiloError, RunError, UsageError
+from fedsilo.files import disk_error
 from fedsilo.states import CommandExit
 from fedsilo.text import plain
 
@@ -78,7 +79,8 @@ class LazyGroup(TyperGroup):
         except BrokenPipeError:
             raise  # the program that read the output has ended; Click ends the command quietly
         except OSError as error:
-            _print_message(f"error: {error.filename or 'input or output'}: {error.strerror or error}", "red")
+            said = f"{error.filename or 'input or output'}: {error.strerror or error}"
+            _print_message(f"error: {disk_error(error) or said}", "red")
             raise typer.Exit(CommandExit.ERROR) from error
         except KeyboardInterrupt:
             _print_message("interrupted", "yellow")

@@ -1,6 +1,8 @@
 """The options that several commands share, and what the commands make of them."""
 
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +13,8 @@ from fedsilo.admin.client import HubClient
 from fedsilo.config.federation import Federation
 from fedsilo.config.load import load_federation
 from fedsilo.config.run import Run, RunIdentity, plan
-from fedsilo.errors import FedsiloError, NotFoundError, SpecError, UsageError
+from fedsilo.errors import BusyError, FedsiloError, NotFoundError, SpecError, UsageError
+from fedsilo.files import held
 from fedsilo.keys import is_run
 from fedsilo.local import supervisor
 from fedsilo.workload.registry import available
@@ -90,13 +93,22 @@ def use_local_federation(federation: Path) -> None:
         )
 
 
-def make_folder(path: Path) -> Path:
-    """Create the folder that ``--out`` names. Raises ``UsageError`` if that is not possible."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"--out: can't create the folder {path}: {error.strerror}") from None
-    return path
+@contextmanager
+def out_folder(path: Path) -> Iterator[Path]:
+    """Create the folder that ``--out`` names, and be the only command that writes into it.
+
+    Raises:
+        UsageError: The folder can't be created, or another command writes into it.
+    """
+    with ExitStack() as stack:
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(held(path))
+        except OSError as error:
+            raise UsageError(f"--out: can't create the folder {path}: {error.strerror}") from None
+        except BusyError as error:
+            raise UsageError(f"--out: {error}; wait for its end, or use another folder") from None
+        yield path
 
 
 def find_run(hub: HubClient, run_id: str) -> tuple[Run, RunIdentity]:

@@ -20,7 +20,7 @@ from fedsilo.errors import HubError, NotFoundError, RunError, UsageError
 from fedsilo.ledger.schema import AgentStatus
 from fedsilo.local import supervisor
 from fedsilo.local.federation import trainer_log
-from fedsilo.report.result import RunResult
+from fedsilo.report.result import MODEL, REPORT, RESULT, RunResult
 from fedsilo.states import CommandExit, RequestAction
 
 ABORT_SECONDS = 120.0
@@ -270,15 +270,14 @@ def report(
     """Write a run's report.html, result.json and model into a folder. With --json, print result.json too."""
     hub = options.open_hub(federation)
     run, _ = options.find_run(hub, run_id)
-    folder = options.make_folder(Path("out") / run.id if out is None else out)
     result = RunResult.of(hub.reader.record(run))
-    result.write(folder)
-    size = hub.reader.download_model(run, names.AGGREGATOR, folder / "model.safetensors")
+    with options.out_folder(Path("out") / run.id if out is None else out) as folder:
+        size = result.write(folder, lambda file: hub.reader.download_model(run, names.AGGREGATOR, file))
     console = terminal.console(stderr=as_json)
     console.print(result.table())
     if as_json:
         terminal.print_json(result.to_json())
     if size is None:
         console.print("no model: the aggregator has published none", style="yellow")
-    written = ["report.html", "result.json", *(["model.safetensors"] if size is not None else [])]
+    written = [REPORT, RESULT, *([MODEL] if size is not None else [])]
     console.print(f"{', '.join(written)}: {folder}", soft_wrap=True)

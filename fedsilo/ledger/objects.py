@@ -114,7 +114,7 @@ class MailBucket:
             if answer["ContentLength"] > MODEL_BYTES:
                 size = answer["ContentLength"]
                 raise UnreadableError(f"{self.name}/{key} is {size:,} bytes; at most {MODEL_BYTES:,} are downloaded")
-            with replacing(to) as part, part.open("wb") as file:
+            with replacing(to, int(answer["ContentLength"])) as part, part.open("wb") as file:
                 for chunk in answer["Body"].iter_chunks(CHUNK_BYTES):
                     file.write(chunk)
         return int(answer["ContentLength"])

@@ -16,8 +16,9 @@ from fedsilo.admin.progress import RunProgress
 from fedsilo.config.federation import Federation
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
+from fedsilo.files import replacing_all
 from fedsilo.local.federation import LocalFederation, trainer_log
-from fedsilo.report.result import RunResult
+from fedsilo.report.result import RESULT, RunResult
 from fedsilo.states import PartyState
 from fedsilo.text import plain
 
@@ -42,9 +43,9 @@ def run_demo(federation: Federation, run: Run, out: Path, console: Console) -> R
         RunError: The run failed; the message has the aggregator's reason.
     """
     logs = out / "logs"
-    logs.mkdir(parents=True, exist_ok=True)
-    for old in logs.glob("*.log"):
-        old.unlink()
+    logs.mkdir(exist_ok=True)
+    if (out / RESULT).exists():
+        console.print(f"{out} holds the result of an earlier run; this run replaces it at its end", style="yellow")
     console.print("starting the local AWS emulator and an agent for every party", style="dim")
     with (
         tempfile.TemporaryDirectory(prefix="fedsilo-demo-", ignore_cleanup_errors=True) as folder,
@@ -52,7 +53,6 @@ def run_demo(federation: Federation, run: Run, out: Path, console: Console) -> R
         LocalFederation(federation, Path(folder)) as local,
     ):
         result = _run(federation, run, out, console, _Failures(local, Path(folder), run, console))
-    result.write(out)
     console.print(result.table())
     console.print(f"report, model, result and logs: {out}", soft_wrap=True)
     if result.aggregator.state != PartyState.FINISHED:
@@ -61,28 +61,29 @@ def run_demo(federation: Federation, run: Run, out: Path, console: Console) -> R
 
 
 def _run(federation: Federation, run: Run, out: Path, console: Console, failures: "_Failures") -> RunResult:
-    """Start the run, watch it until it has ended, and download the model."""
+    """Start the run, watch it until it has ended, and write its result."""
     hub = HubClient.of(federation)
     hub.start(run)
     console.print(f"{run.id}: {run.workload}, {run.rounds} rounds, {', '.join(run.silos)}")
     watch.follow(hub.reader, run, console, failures.show, POLL_SECONDS)
     record = hub.reader.record(run)
     experiments = experiments_of(record, federation.aggregator.region)
-    (out / "model.safetensors").unlink(missing_ok=True)
-    hub.reader.download_model(run, names.AGGREGATOR, out / "model.safetensors")
-    return RunResult(record, run.created.timestamp(), experiments)
+    result = RunResult(record, run.created.timestamp(), experiments)
+    result.write(out, lambda file: hub.reader.download_model(run, names.AGGREGATOR, file))
+    return result
 
 
 @contextmanager
 def _logs_kept(folder: Path, run: Run, out: Path) -> Iterator[None]:
-    """Copy the trainers' logs out of the federation's folder at the end."""
+    """Copy the trainers' logs out of the federation's folder at the end, in place of those of an earlier run."""
     try:
         yield
     finally:
-        for party in run.parties:
-            log = trainer_log(folder, party, run.id)
-            if log.exists():
-                shutil.copyfile(log, out / f"{party}.log")
+        logs = {f"{party}.log": trainer_log(folder, party, run.id) for party in run.parties}
+        with replacing_all(out, *logs, *(old.name for old in out.glob("*.log"))) as new:
+            for name, log in logs.items():
+                if log.exists():
+                    shutil.copyfile(log, new / name)
 
 
 class _Failures:

@@ -5,6 +5,7 @@ the header, a JSON object with the mail's kind, round and fields. Reading a file
 """
 
 import json
+import re
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from fedsilo.errors import MailError
+from fedsilo.files import explained
 from fedsilo.messaging.messages import MODEL, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import EVERYONE
@@ -24,6 +26,9 @@ from fedsilo.text import QUOTE_LIMIT, REASON_LIMIT, plain
 Tensors = Mapping[str, torch.Tensor]
 
 _HEADER = "fedsilo"
+
+_OS_ERROR = re.compile(r"\(os error ([0-9]+)\)")
+"""How Rust, in which safetensors is written, words an error of the operating system."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,18 @@ def write(path: Path, kind: str, round_idx: int, fields: Mapping[str, Any], grou
         f"{group}/{name}": tensor.contiguous() for group, named in groups.items() for name, tensor in named.items()
     }
     header = json.dumps({"kind": kind, "round": round_idx, "fields": dict(fields)})
-    save_file(tensors, path, metadata={_HEADER: header})
+    save(path, tensors, {_HEADER: header})
+
+
+def save(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file. Raises ``DiskError`` if the disk is full."""
+    with explained(path, sum(tensor.nbytes for tensor in tensors.values())):
+        try:
+            save_file(dict(tensors), path, metadata=metadata)
+        except SafetensorError as error:
+            if code := _OS_ERROR.search(str(error)):
+                raise OSError(int(code[1]), str(error)) from error
+            raise
 
 
 def read(path: Path, notice: Notice) -> Mail:

@@ -14,10 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from safetensors.torch import save_file
-
 from fedsilo import aws, runtime
 from fedsilo.config.environment import Settings
+from fedsilo.files import explained
 from fedsilo.keys import MailAddress, RunKeys
 from fedsilo.messaging import codec
 from fedsilo.messaging.codec import Mail, Tensors
@@ -55,7 +54,8 @@ class Mailbox:
         self._opened: set[Notice] = set()
         sent = self._store.addresses(self.keys.outboxes(settings.party))
         self._next_seq = 1 + max((each.seq for each in sent if each.receiver != EVERYONE), default=-1)
-        self.spool = Path(tempfile.mkdtemp(prefix="fedsilo-mail-"))
+        with explained(Path(tempfile.gettempdir())):
+            self.spool = Path(tempfile.mkdtemp(prefix="fedsilo-mail-"))
         """The folder of the files that are being sent or received."""
 
     # --- sending
@@ -98,7 +98,7 @@ class Mailbox:
     def publish_model(self, model: Tensors) -> None:
         """Store the run's result as the party's ``model.safetensors``, under the tensors' own names."""
         with self._spooled() as path:
-            save_file({name: tensor.contiguous() for name, tensor in model.items()}, path)
+            codec.save(path, {name: tensor.contiguous() for name, tensor in model.items()})
             self._wait(lambda: self._store.upload_model(path, self.keys.model(self.settings.party)))
 
     # --- receiving
@@ -119,7 +119,8 @@ class Mailbox:
             MailError: The object is not a mail of this run. Only its sender can have stored it.
         """
         with self._spooled() as path:
-            self._wait(lambda: self._store.download(notice, path))
+            with explained(path, notice.size):
+                self._wait(lambda: self._store.download(notice, path))
             mail = codec.read(path, notice)
         self._opened.add(notice)
         return mail

@@ -1,7 +1,7 @@
 """What came of a run: ``result.json``, the report, and the table of the silos' scores."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,11 +9,15 @@ from typing import Any
 from rich.table import Table
 
 from fedsilo import names, terminal
+from fedsilo.files import replacing_all
 from fedsilo.ledger.record import Record
 from fedsilo.ledger.schema import Status
 from fedsilo.report import page
 from fedsilo.report.history import ACCURACY, AUC, LOSS
 from fedsilo.text import score
+
+REPORT, RESULT, MODEL = "report.html", "result.json", "model.safetensors"
+"""The files of a run's result."""
 
 ALL = "all, by the aggregator"
 """The name of the row of the whole federation."""
@@ -76,7 +80,21 @@ class RunResult:
         shown.title_justify = "left"
         return shown
 
-    def write(self, out: Path) -> None:
-        """Write ``report.html`` and ``result.json`` into the folder ``out``, which must exist."""
-        (out / "report.html").write_text(page.render(self.record), encoding="utf-8")
-        (out / "result.json").write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+    def write(self, out: Path, download_model: Callable[[Path], int | None]) -> int | None:
+        """Write report, result and model into a folder, in place of those of an earlier run, all or none.
+
+        Args:
+            out: The folder. It must exist.
+            download_model: Writes the model to a file, and returns its size; None if there is no model.
+
+        Returns:
+            The size of the model in bytes; None if there is none.
+
+        Raises:
+            DiskError: The disk is full, or can't be written.
+        """
+        with replacing_all(out, REPORT, RESULT, MODEL) as new:
+            size = download_model(new / MODEL)
+            (new / REPORT).write_text(page.render(self.record), encoding="utf-8")
+            (new / RESULT).write_text(json.dumps(self.to_json(), indent=2) + "\n", encoding="utf-8")
+        return size

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from fedsilo import aws, logs, redaction, signals
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run, RunIdentity
-from fedsilo.errors import FedsiloError, HubError, RefusedError, StoppedError
+from fedsilo.errors import DiskFullError, FedsiloError, HubError, RefusedError, StoppedError
+from fedsilo.files import disk_error
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
 from fedsilo.ledger.writer import Ledger
@@ -89,6 +90,8 @@ def _begin(settings: Settings, identity: RunIdentity) -> tuple[Run, Ledger]:
 
 def _ending(error: BaseException) -> Ending:
     """Log an error, and decide whether another try may help. What must not leave the silo is in the raw log only."""
+    if isinstance(error, OSError):
+        error = disk_error(error) or error
     reason = redaction.without_secrets(disclosed(error))
     if not isinstance(error, FedsiloError | StoppedError):
         reason = f"a defect of fedsilo or of the workload: {reason}"
@@ -96,7 +99,7 @@ def _ending(error: BaseException) -> Ending:
     match error:
         case StoppedError():
             return Ending(PartyState.STOPPED, TrainerExit.RETRY, reason)
-        case HubError():
+        case HubError() | DiskFullError():
             return Ending(PartyState.RESTARTING, TrainerExit.RETRY, reason)
         case RefusedError():
             return Ending(PartyState.REFUSED, TrainerExit.FATAL, reason)

@@ -1,5 +1,6 @@
 """``fedsilo demo``: invalid options are reported before anything is started."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from fedsilo.cli import main
+from fedsilo.files import held
 
 FEDERATION = ("--federation", str(Path(__file__).parents[2] / "federation.yaml"))
 
@@ -81,3 +83,18 @@ def test_several_invalid_options_are_reported_at_once(
         main.main()
     lines = capsys.readouterr().err.removeprefix("error: ").splitlines()
     assert {line.split(":")[0] for line in lines} == {"rounds", "seed", "deadline_seconds"}
+
+
+def test_a_second_demo_with_the_same_folder_names_the_first_and_touches_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "cleveland.log").write_text("of the first")
+    monkeypatch.setattr(sys, "argv", ["fedsilo", "demo", *FEDERATION, "--out", str(tmp_path)])
+    with held(tmp_path), pytest.raises(SystemExit) as caught:
+        main.main()
+    printed = capsys.readouterr()
+    assert (caught.value.code, printed.out) == (2, "")
+    said = f"error: --out: process {os.getpid()} is at work in {tmp_path}; wait for its end, or use another folder\n"
+    assert printed.err == said
+    assert (tmp_path / "logs" / "cleveland.log").read_text() == "of the first"

@@ -1,12 +1,16 @@
 """What is mailed arrives as it was sent, once."""
 
 import logging
+import resource
 from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from fedsilo import aws
+from fedsilo.errors import DiskError
 from fedsilo.messaging.codec import Mail
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.names import AGGREGATOR
@@ -134,3 +138,31 @@ def test_mail_of_another_run_or_for_another_party_is_dropped_with_a_line_in_the_
         f"dropped mail of run {hub.run.id}-other",
         "dropped mail for hungary",
     ]
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """The operating system refuses to write more into a file of this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_spool_that_takes_no_more_is_named_with_what_is_needed(silo: Mailbox, aggregator: Mailbox) -> None:
+    model = {"w": torch.zeros(10**6)}
+    silo.send(AGGREGATOR, "update", 0, {}, {"model": model})
+    [notice] = aggregator.receive(0)
+    attempts: list[tuple[Mailbox, Callable[[], object]]] = [
+        (silo, lambda: silo.send(AGGREGATOR, "update", 1, {}, {"model": model})),
+        (silo, lambda: silo.publish_model(model)),
+        (aggregator, lambda: aggregator.open(notice)),
+    ]
+    for mailbox, attempt in attempts:
+        with largest_file(10**5), pytest.raises(DiskError) as caught:
+            attempt()
+        assert f"the disk of {mailbox.spool} takes no file of this size" in str(caught.value)
+        assert ": 4.0 MB are needed for " in str(caught.value)
+    assert list(silo.spool.iterdir()) == list(aggregator.spool.iterdir()) == []

@@ -37,7 +37,9 @@ def test_a_result_holds_the_last_scores_and_the_times() -> None:
 
 def test_a_run_of_which_nothing_is_known_has_a_result(tmp_path: Path) -> None:
     result = RunResult.of(WrittenLedger().record())
-    result.write(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"of an earlier run")
+    assert result.write(tmp_path, lambda file: None) is None
+    assert not (tmp_path / "model.safetensors").exists(), "it would pass for the model of this run"
     written = json.loads((tmp_path / "result.json").read_text())
     assert (written["state"], written["test_auc"], written["experiments"]) == ("REQUESTED", None, [])
     assert "No outcome" in (tmp_path / "report.html").read_text()

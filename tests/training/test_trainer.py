@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from errno import ENOSPC, EROFS
 from typing import Any
 
 import pytest
@@ -60,6 +61,18 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
         (StoppedError("stopped by SIGTERM"), TrainerExit.RETRY, "STOPPED", "stopped by SIGTERM"),
         (HubError("S3 does not answer"), TrainerExit.RETRY, "RESTARTING", "S3 does not answer"),
         (AuthenticationError("renew them"), TrainerExit.RETRY, "RESTARTING", "renew them"),
+        (
+            OSError(ENOSPC, "No space left on device", "/srv/spool"),
+            TrainerExit.RETRY,
+            "RESTARTING",
+            "the disk of /srv is full",
+        ),
+        (
+            OSError(EROFS, "Read-only file system", "/srv/spool"),
+            TrainerExit.FATAL,
+            "FAILED",
+            "the disk of /srv can only be",
+        ),
         (RefusedError("policy.max_rounds"), TrainerExit.FATAL, "REFUSED", "policy.max_rounds"),
         (RunError("the quorum is 2"), TrainerExit.FATAL, "FAILED", "the quorum is 2"),
         (SpecError("line 128: lr\nline 129: mu"), TrainerExit.FATAL, "FAILED", "line 128: lr; line 129: mu"),
