@@ -329,7 +329,8 @@ def test_report_writes_the_report_the_result_and_the_model(
     result = operator.run("run", "report")
     assert result.exit_code == 0, result.output
     folder = operator.folder / "out" / "run-1"
-    assert sorted(path.name for path in folder.iterdir()) == ["model.safetensors", "report.html", "result.json"]
+    shown = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    assert shown == ["model.safetensors", "report.html", "result.json"]
     printed = json.loads((folder / "result.json").read_text())
     assert (printed["state"], printed["rounds_completed"], printed["test_auc"]) == ("FINISHED", 2, 0.875)
     assert printed["experiments"][0] == f"{operator.name}-aggregator"
