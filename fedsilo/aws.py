@@ -111,6 +111,8 @@ class Cause(Enum):
     """The condition of a write does not hold: the key exists, or its object has changed."""
     CONFLICT = frozenset({"ConditionalRequestConflict"})
     """Another write of the key came at the same time. The condition may still hold."""
+    RECEIPT = frozenset({"ReceiptHandleIsInvalid", "InvalidParameterValue"})
+    """The receipt of a message has expired."""
     EMPTY = frozenset({"InvalidRange"})
     """A range of an empty object."""
     ENCRYPTION = frozenset(

@@ -5,7 +5,10 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedsilo import names
+from botocore.exceptions import ClientError
+
+from fedsilo import aws, names
+from fedsilo.aws import Cause
 from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run, RunIdentity
@@ -58,10 +61,18 @@ class AgentHub:
         return [Delivery(message["Body"], message["ReceiptHandle"]) for message in answer.get("Messages", [])]
 
     def acknowledge(self, delivery: Delivery) -> None:
-        """Delete a message: what it asks for is done, or is written where the next agent finds it."""
+        """Delete a message: what it asks for is done, or is written where the next agent finds it.
+
+        If that took longer than the message's visibility timeout, it stays, and comes again.
+        """
         url = self._queue_urls.find(self._control_queue)
         with self._access.translate_errors(f"acknowledge a message of {self._control_queue}"):
-            self._sqs.delete_message(QueueUrl=url, ReceiptHandle=delivery.receipt)
+            try:
+                self._sqs.delete_message(QueueUrl=url, ReceiptHandle=delivery.receipt)
+            except ClientError as error:
+                if aws.cause(error) is not Cause.RECEIPT:
+                    raise
+                log.info("a message of %s was acknowledged too late, and comes again", self._control_queue)
 
     # --- the ledger
 

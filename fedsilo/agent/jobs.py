@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from fedsilo.agent.hub import AgentHub, Delivery
+from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Job, Launcher
 from fedsilo.agent.log_shipping import LogShipper
 from fedsilo.agent.stale_mail import StaleMail
@@ -21,8 +21,8 @@ class Jobs:
         self._hub, self._launcher, self._statuses = hub, launcher, statuses
         self.current: str | None = None
         """The run whose trainer runs, or is being removed."""
-        self.aborting: dict[str, Delivery | None] = {}
-        """The request to abort, by run; None if an earlier agent received it: then its message comes again."""
+        self.aborting: set[str] = set()
+        """The runs whose jobs are being removed, because the operator aborted them."""
         self._finished: set[str] = set()
         self._logs = LogShipper(hub, launcher)
         self.stale_mail = StaleMail(hub, self._finished)
@@ -45,7 +45,7 @@ class Jobs:
         runs = {job.run for job in self._launcher.jobs()}
         self.current = current
         for run_id in aborting:
-            self.aborting[run_id] = None
+            self.aborting.add(run_id)
             self._launcher.delete(run_id)
         return runs
 
@@ -91,8 +91,7 @@ class Jobs:
         """Finish the runs whose jobs are gone: on purpose where they are being aborted."""
         for run_id in [run for run in self.aborting if run not in jobs]:
             self._finish(run_id, PartyState.ABORTED, BY_OPERATOR)
-            if delivery := self.aborting.pop(run_id):
-                self._hub.acknowledge(delivery)
+            self.aborting.remove(run_id)
         if self.current and self.current not in jobs and self.current not in self._finished:
             self._finish(self.current, PartyState.FAILED, "the trainer's job is gone: somebody deleted it")
 

@@ -99,7 +99,7 @@ class Agent:
         self._jobs.tidy()
 
     def _beat(self) -> None:
-        self._heartbeat.beat(self._jobs.current, self._queue, self._jobs.aborting)
+        self._heartbeat.beat(self._jobs.current, self._queue, sorted(self._jobs.aborting))
 
     def _idle_seconds(self) -> float:
         """For how long there is nothing to do unless something happens."""
@@ -124,8 +124,8 @@ class Agent:
             log.info("%s requested", request.action, extra=about)
             if request.action == RequestAction.START:
                 self._accept(request)
-            elif not self._abort(request, delivery):
-                return
+            else:
+                self._abort(request)
             self._hub.acknowledge(delivery)
         except FedsiloError as error:
             log.error("%s failed and will be tried again: %s", request.action, error, extra=about)
@@ -171,28 +171,27 @@ class Agent:
         runs = [run for run in (self._jobs.current, *earlier) if run]
         return f"waits for {', '.join(runs)}" if runs else ""
 
-    def _abort(self, request: Request, delivery: Delivery) -> bool:
-        """End the party's part in a run. Returns whether it has ended: it takes a while to remove a job."""
+    def _abort(self, request: Request) -> None:
+        """End the party's part in a run. A job takes a while to be removed, and ``Jobs.reconcile`` waits for that."""
         run_id = request.run
         if self._queue.pop(run_id, None):
             self._statuses.write(run_id, PartyState.ABORTED, f"{BY_OPERATOR}, before it started")
             self._beat()
-            return True
+            return
         if self._jobs.is_alive(run_id):
-            self._jobs.aborting[run_id] = delivery
+            self._jobs.aborting.add(run_id)
             self._beat()  # before the job is gone: the next agent must know why it is
             self._jobs.remove(run_id)
-            return False
+            return
         state = self._statuses.state(run_id)
         if state is None:
             try:
                 self._hub.run(request.identity)
             except SpecError as error:
                 log.warning("nothing to abort: %s", error, extra={"run": run_id})
-                return True
+                return
         if state not in TERMINAL:
             self._statuses.write(run_id, PartyState.ABORTED, BY_OPERATOR)
-        return True
 
     def _start_next(self) -> None:
         """Start the run that has waited longest, if the policy still allows it: hours pass, and owners change rules."""

@@ -8,7 +8,7 @@ from rich.console import Console
 from fedsilo.admin import progress, watch
 from fedsilo.admin.progress import RunProgress
 from fedsilo.config.run import Run
-from fedsilo.errors import HubError
+from fedsilo.errors import AuthenticationError, HubError
 from fedsilo.ledger.schema import Status
 from tests.support.operator_harness import SILOS, OperatorHarness, between_polls
 
@@ -65,4 +65,7 @@ def test_watch_survives_a_short_outage_of_aws(operator: OperatorHarness, monkeyp
     assert "AWS could not be reached; trying again" in screen.getvalue()
     answers = iter([HubError("AWS could not be reached")] * 100)
     with pytest.raises(HubError):
+        watch.follow(reader, run, Console(file=screen), poll_seconds=0.0)
+    answers = iter([AuthenticationError("renew them")])
+    with pytest.raises(AuthenticationError):
         watch.follow(reader, run, Console(file=screen), poll_seconds=0.0)

@@ -47,6 +47,25 @@ def test_a_message_is_received_until_it_is_acknowledged(hub: Hub, agent_hub: Age
     agent_hub.acknowledge(delivery)
 
 
+def test_a_message_that_is_acknowledged_too_late_comes_again(hub: Hub, agent_hub: AgentHub) -> None:
+    sqs, queue = aws.sqs("us-east-1"), names.control_queue(hub.federation.name, PARTY)
+    url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "0"})
+    send(hub, queue, "a request")
+    [late] = agent_hub.receive()
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "60"})
+    agent_hub.acknowledge(late)
+    [again] = agent_hub.receive()
+    assert again.text == late.text
+    agent_hub.acknowledge(again)
+    assert (
+        sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"][
+            "ApproximateNumberOfMessagesNotVisible"
+        ]
+        == "0"
+    )
+
+
 def test_a_missing_run_is_an_error_that_says_so(hub: Hub, agent_hub: AgentHub) -> None:
     with pytest.raises(SpecError, match="there is no run heart-9 in this federation"):
         agent_hub.run(RunIdentity("heart-9", "0" * 64))

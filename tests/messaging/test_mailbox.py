@@ -13,9 +13,11 @@ from fedsilo import aws
 from fedsilo.errors import DiskError
 from fedsilo.messaging.codec import Mail
 from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.messaging.store import PART_BYTES
 from fedsilo.names import AGGREGATOR
 from tests.support import mails
 from tests.support.hub import Hub
+from tests.support.scripted_aws import ScriptedAws
 
 EVERY_TYPE = {
     "float64": torch.rand(3, 4, dtype=torch.float64),
@@ -56,6 +58,27 @@ def test_every_type_and_shape_arrives_as_it_was_sent(silo: Mailbox, aggregator: 
         for name, tensor in sent.items():
             assert same(mail.groups[group][name], tensor), name
     assert list(silo.spool.iterdir()) == list(aggregator.spool.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("operation", "size"),
+    [("ListObjectsV2", 1), ("PutObject", 1), ("UploadPart", PART_BYTES), ("SendMessage", 1), ("ReceiveMessage", 1)],
+)
+def test_credentials_that_are_away_for_a_while_delay_mail_and_lose_none(
+    hub: Hub, scripted: ScriptedAws, monkeypatch: pytest.MonkeyPatch, operation: str, size: int
+) -> None:
+    monkeypatch.setattr(aws, "FIRST_PAUSE_SECONDS", 0.01)
+    silo, aggregator = hub.mailbox("cleveland"), hub.mailbox(AGGREGATOR)
+    if operation == "ListObjectsV2":
+        silo.send(AGGREGATOR, "update", 0, {}, {})
+        scripted.refuse(operation, "ExpiredToken", 400, times=3)
+        assert aggregator.last("cleveland", "update") is not None
+    else:
+        code = "UnrecognizedClientException" if "Message" in operation else "ExpiredToken"
+        scripted.refuse(operation, code, 400, times=3)
+        silo.send(AGGREGATOR, "update", 0, {}, {"model": {"w": torch.zeros(size // 4)}})
+        assert [notice.address.seq for notice in aggregator.receive(0)] == [0]
+    assert scripted.answered == [operation] * 3
 
 
 def test_a_mail_without_tensors_arrives(silo: Mailbox, aggregator: Mailbox) -> None:
