@@ -88,6 +88,13 @@ class LauncherError(FedsiloError):
     """A trainer's job can't be created, read or removed. The message says what was asked of whom."""
 
 
+class LeaseLostError(BaseException):
+    """Another agent of the party has taken over. This one may do nothing more, and ends.
+
+    It is not an ``Exception``: nothing that tries again may catch it.
+    """
+
+
 class PackageError(FedsiloError):
     """A package for FedML's platform can't be built, or would contain what it should not.
 

@@ -25,8 +25,18 @@ def is_run(text: str) -> bool:
 
 
 def agent_key(party: str) -> str:
-    """The object that holds the heartbeat of a party's agent."""
+    """The object that holds the heartbeat of a party's agent. It is also the agent's lease."""
     return f"agents/{party}.json"
+
+
+def waiting_agent_key(party: str) -> str:
+    """The object in which a second agent of a party reports that it waits."""
+    return f"agents/{party}.waiting.json"
+
+
+def agent_keys(party: str) -> str:
+    """The pattern of the two keys above. A party's name has no dot, so they are of no other party."""
+    return f"agents/{party}.*"
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,10 @@ class AgentState(StrEnum):
 
     IDLE = "IDLE"
     BUSY = "BUSY"
+    WAITING = "WAITING"
+    """Another agent of the party is at work. Only ``agents/<party>.waiting.json`` has this state."""
+    STOPPED = "STOPPED"
+    """The agent was asked to stop. Another one may take over at once."""
     UNKNOWN = "UNKNOWN"
     """The object has neither state. Readers use this state; no agent writes it."""
 

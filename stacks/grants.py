@@ -12,7 +12,7 @@ from constructs import Construct
 
 from fedsilo import names
 from fedsilo.config.federation import Federation, Party, Silo
-from fedsilo.keys import INDEX, RunKeys, agent_key
+from fedsilo.keys import INDEX, RunKeys, agent_key, agent_keys
 from stacks.nag import acknowledge
 
 _RUNS = RunKeys("*")
@@ -241,8 +241,8 @@ def agents_mail(hub: HubResources, party: Party) -> list[Grant]:
 
 
 def heartbeat(hub: HubResources, party: Party) -> Grant:
-    """Writing and reading the heartbeat of the party's agent."""
-    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(agent_key(party.name)))
+    """Writing and reading the heartbeat of the party's agent, and the report of a second one that waits."""
+    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(agent_keys(party.name)))
 
 
 def lists(hub: HubResources) -> Grant:

@@ -152,6 +152,9 @@ def _agent(agent: AgentStatus, federation: str) -> Check:
     if agent.silent:
         stack = names.stack(federation, agent.party, "workload")
         return Check(name, Verdict.FAIL, heard, f"look at its pod; stack {stack}")
+    if agent.second:
+        found = f"at work on {agent.host or 'an unnamed host'}, and a second one waits on {agent.second.host}"
+        return Check(name, Verdict.WARN, found, "stop one of them, unless one is about to replace the other")
     if agent.version != __version__:
         return Check(
             name,

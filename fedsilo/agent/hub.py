@@ -1,6 +1,5 @@
 """The agent's side of the hub: its control queue, its party's part of the ledger, its heartbeat, and stale mail."""
 
-import json
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +12,13 @@ from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import SpecError, UnreadableError
-from fedsilo.keys import MailAddress, RunKeys, agent_key
+from fedsilo.keys import RunKeys, agent_key, waiting_agent_key
 from fedsilo.ledger import objects, run_file
 from fedsilo.ledger.lenient import json_object
 from fedsilo.ledger.objects import MailBucket, StoredObject
 from fedsilo.ledger.reader import STATUS_BYTES
 from fedsilo.ledger.schema import AgentStatus, Status
+from fedsilo.messaging.notice import Notice
 from fedsilo.messaging.queues import QueueUrls
 
 log = logging.getLogger(__name__)
@@ -95,16 +95,31 @@ class AgentHub:
         """Write the party's ``log.txt`` of the run."""
         self._put(RunKeys(run_id).log(self._settings.party), text, "text/plain; charset=utf-8")
 
-    def heartbeat(self) -> AgentStatus | None:
-        """Read the last heartbeat of this party's agent; None if there is none, or if it is not a JSON object."""
-        found = self._get(agent_key(self._settings.party))
-        if found is None:
-            return None
-        return AgentStatus.of(self._settings.party, found.body, found.modified, found.age_seconds)
+    def heartbeat(self) -> tuple[AgentStatus, str]:
+        """Read the last heartbeat of an agent of this party.
 
-    def put_heartbeat(self, heartbeat: AgentStatus) -> None:
-        """Write a heartbeat of this party's agent."""
-        self._put(agent_key(self._settings.party), heartbeat.dumps())
+        Returns:
+            The heartbeat, and the ETag of its object. The default heartbeat if there is none, or if it is not a JSON
+            object; an empty ETag if there is no object.
+        """
+        found = self._bucket.get(agent_key(self._settings.party), STATUS_BYTES)
+        if found is None:
+            return AgentStatus(), ""
+        return AgentStatus.of(self._settings.party, found.body, found.modified, found.age_seconds), found.etag
+
+    def put_heartbeat(self, heartbeat: AgentStatus, etag: str) -> str | None:
+        """Write a heartbeat over the one with this ETag; over none, if the ETag is empty.
+
+        Returns:
+            The ETag of the new object; None if somebody else has written one meanwhile. Then nothing is written.
+        """
+        key, body = agent_key(self._settings.party), heartbeat.dumps().encode()
+        written = self._bucket.replace(key, body, etag) if etag else self._bucket.create(key, body)
+        return written.etag if written else None
+
+    def put_waiting(self, heartbeat: AgentStatus) -> None:
+        """Report that this agent waits for another one of its party."""
+        self._put(waiting_agent_key(self._settings.party), heartbeat.dumps())
 
     # --- the data queue
 
@@ -153,10 +168,7 @@ class AgentHub:
         self._bucket.put(key, text.encode(errors="replace"), content_type)
 
 
-def _run_of(notice: str) -> str:
-    """The run to whose mail the notice belongs; empty if the text is not a notice."""
-    try:
-        address = MailAddress.parse(str(json.loads(notice)["key"]))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return ""
-    return address.run if address else ""
+def _run_of(body: str) -> str:
+    """The run to whose mail the message belongs; empty if it is not a notice."""
+    notice = Notice.parse(body)
+    return notice.address.run if notice else ""

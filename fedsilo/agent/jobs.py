@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Job, Launcher
+from fedsilo.agent.lease import Lease
 from fedsilo.agent.log_shipping import LogShipper
 from fedsilo.agent.stale_mail import StaleMail
 from fedsilo.agent.status import StatusWriter
@@ -15,10 +16,13 @@ BY_OPERATOR = "by the operator"
 
 
 class Jobs:
-    """Starts and removes jobs, and records how they end. Its methods raise what the hub and the launcher raise."""
+    """Starts and removes jobs, and records how they end.
 
-    def __init__(self, hub: AgentHub, launcher: Launcher, statuses: StatusWriter) -> None:
-        self._hub, self._launcher, self._statuses = hub, launcher, statuses
+    Its methods raise what the hub, the launcher and the lease raise.
+    """
+
+    def __init__(self, hub: AgentHub, launcher: Launcher, statuses: StatusWriter, lease: Lease) -> None:
+        self._hub, self._launcher, self._statuses, self._lease = hub, launcher, statuses, lease
         self.current: str | None = None
         """The run whose trainer runs, or is being removed."""
         self.aborting: set[str] = set()
@@ -51,6 +55,7 @@ class Jobs:
 
     def start(self, identity: RunIdentity, deadline_seconds: float) -> None:
         """Make the run's job. Its trainer is ended after the deadline."""
+        self._lease.confirm()
         self._launcher.start(identity, deadline_seconds)
         self.current = identity.run
 
@@ -60,6 +65,7 @@ class Jobs:
 
     def remove(self, run_id: str) -> None:
         """Begin to remove the run's job, after a last look at its log."""
+        self._lease.confirm()
         self._logs.upload(run_id)
         self._launcher.delete(run_id)
 
@@ -97,6 +103,7 @@ class Jobs:
 
     def _end(self, job: Job) -> None:
         """Record how a trainer ended, unless the trainer did so itself."""
+        self._lease.confirm()
         self._logs.upload(job.run)
         if job.state == JobState.STUCK:  # first: a finished run is not looked at again, and its job might still start
             self._launcher.delete(job.run)

@@ -49,6 +49,9 @@ class Launcher(Protocol):
         Nothing happens if there is no job.
         """
 
+    def end_own(self) -> None:
+        """End the trainers that no other agent of the party can find, because this one does nothing more."""
+
     def log(self, run: str) -> str:
         """The last ``LOG_BYTES`` that the run's trainer has logged, all tries together; empty if it logged nothing."""
 

@@ -145,8 +145,8 @@ class LocalLauncher:
             shutil.rmtree(self._path(run, "tmp"), ignore_errors=True)
             self._path(run, "job.json").unlink(missing_ok=True)
 
-    def close(self) -> None:
-        """Delete every run's job."""
+    def end_own(self) -> None:
+        """Delete every run's job: an agent of another folder finds none of them."""
         for run in self._runs():
             self.delete(run)
 

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Callable
 
 from fedsilo import runtime
-from fedsilo.agent import health, stale_mail
+from fedsilo.agent import health, lease, stale_mail
 from fedsilo.agent.health import Probe
 from fedsilo.agent.heartbeat import Heartbeat
 from fedsilo.agent.hub import AgentHub, Delivery
 from fedsilo.agent.inbox import Inbox
 from fedsilo.agent.jobs import BY_OPERATOR, Jobs
 from fedsilo.agent.launcher import Launcher
+from fedsilo.agent.lease import Lease
 from fedsilo.agent.policy import check
 from fedsilo.agent.retries import attempt, retry
 from fedsilo.agent.settings import AgentSettings
@@ -26,8 +27,7 @@ from fedsilo.agent.status import StatusWriter
 from fedsilo.config import policy
 from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run, RunIdentity
-from fedsilo.errors import FedsiloError, LauncherError, RefusedError, SpecError
-from fedsilo.ledger.schema import AgentStatus
+from fedsilo.errors import FedsiloError, LauncherError, LeaseLostError, RefusedError, SpecError
 from fedsilo.messaging.control import Request
 from fedsilo.states import TERMINAL, PartyState, RequestAction
 
@@ -38,39 +38,61 @@ class Agent:
     """The agent's loop: requests in, queued runs on, jobs looked after."""
 
     def __init__(
-        self, settings: AgentSettings, hub: AgentHub, make_launcher: Callable[[Callable[[], None]], Launcher]
+        self,
+        settings: AgentSettings,
+        hub: AgentHub,
+        instance: str,
+        make_launcher: Callable[[Callable[[], None]], Launcher],
     ) -> None:
         """Start nothing yet.
 
         Args:
-            settings: Who the agent is.
+            settings: Whose agent it is.
             hub: The party's way to the hub.
+            instance: Which agent it is.
             make_launcher: Makes what starts trainers. It gets a function to call when a job may have changed.
         """
-        party = settings.party
         self._settings, self._hub = settings, hub
         self._wake = runtime.event()
         self._launcher = make_launcher(self._wake.set)
         self._inbox = Inbox(hub, settings.folder, self._wake.set)
-        self._statuses = StatusWriter(hub, party)
-        self._heartbeat = Heartbeat(hub, party, self._launcher.name, settings.policy_file)
-        self._jobs = Jobs(hub, self._launcher, self._statuses)
+        self.lease = Lease(hub, settings.party, self._launcher.name, instance)
+        self._heartbeat = Heartbeat(self.lease, settings.policy_file)
+        self._statuses = StatusWriter(hub, settings.party, self.lease)
+        self._jobs = Jobs(hub, self._launcher, self._statuses, self.lease)
         self._queue: dict[str, RunIdentity] = {}
         """Which run.json was requested, by the id of a run that waits; the next run is first."""
 
     def serve(self) -> None:
-        """Take requests and look after trainers, for ever."""
-        retry(self.recover)
-        self._inbox.start_receiving()
+        """Take requests and look after trainers, for ever; first, wait until no other agent of the party does.
+
+        Raises:
+            LeaseLostError: Another agent has taken over.
+        """
+        self._wait_for_lease()
+        try:
+            retry(self.recover)
+            self._inbox.start_receiving()
+            while True:
+                health.touch(self._settings.folder, Probe.ALIVE)
+                attempt(self.step)
+                self._wake.wait(self._idle_seconds())
+                self._wake.clear()
+        except LeaseLostError:
+            self._launcher.end_own()
+            raise
+
+    def _wait_for_lease(self) -> None:
         while True:
             health.touch(self._settings.folder, Probe.ALIVE)
-            attempt(self.step)
-            self._wake.wait(self._idle_seconds())
-            self._wake.clear()
+            attempt(self.lease.take)
+            if self.lease.held:
+                return
+            runtime.sleep(lease.POLL_SECONDS)
 
     def recover(self) -> None:
         """Take over what an earlier agent has accepted and not finished."""
-        before = self._hub.heartbeat() or AgentStatus()
+        before = self.lease.before
         jobs = self._jobs.recover(before.run, before.aborting)
         for run_id in before.queued:
             if run_id not in jobs and (identity := self._statuses.resume_queued(run_id)):

@@ -12,6 +12,7 @@ import fedsilo
 from fedsilo import runtime
 from fedsilo.agent.hub import AgentHub
 from fedsilo.agent.launcher import Job
+from fedsilo.agent.lease import Lease
 from fedsilo.agent.timers import Timer
 from fedsilo.config.run import RunIdentity
 from fedsilo.ledger.schema import Status
@@ -32,10 +33,10 @@ class _Written:
 
 
 class StatusWriter:
-    """Writes the party's status of each run. Every method raises what the hub raises."""
+    """Writes the party's status of each run. Every method raises what the hub and the lease raise."""
 
-    def __init__(self, hub: AgentHub, party: str) -> None:
-        self._hub, self._party = hub, party
+    def __init__(self, hub: AgentHub, party: str, lease: Lease) -> None:
+        self._hub, self._party, self._lease = hub, party, lease
         self._written: dict[str, _Written] = {}
 
     def state(self, run_id: str) -> PartyState | None:
@@ -49,6 +50,7 @@ class StatusWriter:
         A trainer that fails, and may be started again, writes why. That stays part of the reason until a trainer of the
         run writes its status again.
         """
+        self._lease.confirm()
         log.info("%s %s", state, reason, extra={"run": run_id})
         now = runtime.now()
         status = self._hub.status(run_id) or Status(run=run_id, party=self._party, round=0, started=now)

@@ -1,5 +1,7 @@
 """``fedsilo silo``: the parties and their agents."""
 
+from collections.abc import Iterable, Iterator
+
 from fedsilo import terminal
 from fedsilo.cli import group, options
 from fedsilo.cli.options import AsJson, SpecFile
@@ -18,12 +20,20 @@ def list_silos(as_json: AsJson = False, federation: SpecFile = options.SPEC_FILE
     if as_json:
         terminal.print_json([agent.to_json() for agent in agents])
         return
-    heads = ("party", "agent", "run", "queued", "version", "launcher", "heartbeat", "at")
+    heads = ("party", "agent", "run", "queued", "version", "host", "heartbeat", "at")
     out = terminal.console()
-    out.print(terminal.table(heads, [_row(agent) for agent in agents], right=("queued",)))
+    out.print(terminal.table(heads, [*_rows(agents)], right=("queued",)))
     for agent in agents:
         if agent.unreadable:
             out.print(f"{agent.party}: {agent.unreadable}", style="yellow", soft_wrap=True)
+
+
+def _rows(agents: Iterable[AgentStatus]) -> Iterator[tuple[object, ...]]:
+    """A row for each agent, and one for a second agent of a party, which waits."""
+    for agent in agents:
+        yield _row(agent)
+        if agent.second:
+            yield _row(agent.second)
 
 
 def _row(agent: AgentStatus) -> tuple[object, ...]:
@@ -33,7 +43,7 @@ def _row(agent: AgentStatus) -> tuple[object, ...]:
         agent.run,
         len(agent.queued) or "",
         agent.version,
-        agent.launcher,
+        agent.host,
         ago(agent.silent_seconds),
         terminal.local(agent.seen),
     )

@@ -13,7 +13,7 @@ from typing import TypeVar
 from fedsilo import aws, names, runtime
 from fedsilo.config.run import RUN_JSON_BYTES, Run, RunIdentity
 from fedsilo.errors import AccessError, HubError, NotFoundError, SpecError, UnreadableError
-from fedsilo.keys import INDEX, RunKeys, agent_key
+from fedsilo.keys import INDEX, RunKeys, agent_key, waiting_agent_key
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.record import Record
@@ -128,13 +128,18 @@ class Reader:
         return (found.body or None) if found else None
 
     def agents(self, parties: Iterable[str]) -> list[AgentStatus]:
-        """The last heartbeat of each party's agent."""
+        """The last heartbeat of each party's agent, and of a second one that waits."""
 
-        def one(party: str) -> AgentStatus:
-            found = self.bucket.get(agent_key(party), STATUS_BYTES)
+        def read(party: str, key: str) -> AgentStatus:
+            found = self.bucket.get(key, STATUS_BYTES)
             if found is None:
                 return AgentStatus(party=party)
             return AgentStatus.of(party, found.body, found.modified, found.age_seconds)
+
+        def one(party: str) -> AgentStatus:
+            agent, second = read(party, agent_key(party)), read(party, waiting_agent_key(party))
+            waits = not second.silent and second.instance != agent.instance
+            return agent.model_copy(update={"second": second if waits else None})
 
         parties = list(parties)
         found = _each(one, parties, lambda problem: problem)

@@ -24,7 +24,8 @@ from fedsilo.states import TERMINAL, AgentState, LineKind, PartyState
 from fedsilo.text import TEXT_LIMIT, plain
 
 AGENT_SILENT_SECONDS = 180.0
-"""How long an agent may write nothing before it counts as away: three of its heartbeats, which come once a minute."""
+"""How long an agent may write nothing before it counts as away: nine of its heartbeats, and far longer than another
+agent would wait to take over."""
 
 LINE_TEXT_LIMIT = 300
 """Characters of an event's text that are shown."""
@@ -194,10 +195,17 @@ class Status(_Document):
 
 
 class AgentStatus(_Document):
-    """A party's ``agents/<party>.json``: the heartbeat of its agent."""
+    """A party's ``agents/<party>.json``: the heartbeat of its agent, which is also the agent's lease."""
+
+    second: Annotated["AgentStatus | None", Field(exclude=True), _read(lambda _: None)] = None
+    """Another agent of the party, which waits until this one stops. It is not in the object."""
 
     party: _Name = ""
     version: _Name = ""
+    instance: _Name = ""
+    """Which agent wrote this. An agent that is started again in the same folder is the same."""
+    host: _Name = ""
+    """The name of the agent's machine; in a cluster, of its pod."""
     state: Annotated[AgentState | None, _read(_agent_state)] = None
     """None if the party has never had an agent."""
     run: Annotated[str | None, _read(lambda value: plain(value, NAME_LIMIT) or None)] = None
@@ -228,8 +236,9 @@ class AgentStatus(_Document):
 
     @property
     def silent(self) -> bool:
-        """Whether the agent has missed three heartbeats, or was never there."""
-        return self.silent_seconds is None or self.silent_seconds > AGENT_SILENT_SECONDS
+        """Whether the agent was stopped, has missed heartbeats for ``AGENT_SILENT_SECONDS``, or was never there."""
+        stopped = self.state == AgentState.STOPPED
+        return stopped or self.silent_seconds is None or self.silent_seconds > AGENT_SILENT_SECONDS
 
     def to_json(self) -> dict[str, Any]:
         """The heartbeat as commands print it with ``--json``."""
@@ -240,6 +249,9 @@ class AgentStatus(_Document):
             "queued": list(self.queued),
             "version": self.version or None,
             "launcher": self.launcher or None,
+            "instance": self.instance or None,
+            "host": self.host or None,
+            "waiting": self.second and self.second.to_json(),
             "min_silos": self.min_silos,
             "started": utc(self.started),
             "seen": utc(self.seen),

@@ -210,7 +210,7 @@ def end_processes(folder: Path) -> None:
 
     def end(agent: Path) -> None:
         LocalProcess(agent).end()  # first, because an agent starts trainers
-        LocalLauncher(agent.parent / "runs").close()
+        LocalLauncher(agent.parent / "runs").end_own()
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(end, folder.glob("*/agent")))

@@ -84,7 +84,8 @@ class SimulatedParty:
         return self.trainer
 
     def _serve(self) -> int:
-        Agent(self.settings, AgentHub(self.settings), self._launcher).serve()
+        instance = self.settings.party  # the folder outlives the process, so each one is the same agent
+        Agent(self.settings, AgentHub(self.settings), instance, self._launcher).serve()
         return 0
 
     def _launcher(self, changed: Callable[[], None]) -> Launcher:

@@ -10,6 +10,7 @@ import pytest
 from fedsilo import names
 from fedsilo.admin import doctor
 from fedsilo.admin.client import HubClient
+from fedsilo.keys import waiting_agent_key
 from tests.support.operator_harness import SILOS, OperatorHarness
 
 
@@ -34,6 +35,15 @@ def test_doctor_finds_a_healthy_federation_ok(operator: OperatorHarness) -> None
     after = operator.s3.head_object(Bucket=operator.bucket, Key="runs/run-1/run.json")
     assert (before["ETag"], before["LastModified"]) == (after["ETag"], after["LastModified"])
     assert all(line.split("  ")[0] for line in operator.run("doctor").stdout.splitlines())
+
+
+def test_doctor_warns_of_a_second_agent(operator: OperatorHarness) -> None:
+    operator.agents()
+    operator.agent("hungary", instance="first", host="ward-1")
+    operator.put(waiting_agent_key("hungary"), json.dumps({"instance": "second", "host": "ward-2", "state": "WAITING"}))
+    verdict, told = verdicts(operator)["agent hungary"]
+    assert verdict == "warn"
+    assert told.startswith("at work on ward-1, and a second one waits on ward-2; stop one of them")
 
 
 def test_doctor_says_what_to_do(operator: OperatorHarness) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from fedsilo.agent.heartbeat import INTERVAL_SECONDS, Heartbeat
+from fedsilo.agent.lease import Lease
 from fedsilo.states import AgentState
 from tests.support.agent_harness import Clock, MemoryHub
 
@@ -16,9 +17,10 @@ def policy_file(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_heartbeat_is_written_when_the_work_changes_and_once_a_minute(clock: Clock, policy_file: Path) -> None:
+def test_a_heartbeat_is_written_when_the_work_changes_and_now_and_then(clock: Clock, policy_file: Path) -> None:
     hub = MemoryHub()
-    heartbeat = Heartbeat(hub, "cleveland", "local", policy_file)  # type: ignore[arg-type]
+    lease = Lease(hub, "cleveland", "local", "first")  # type: ignore[arg-type]
+    heartbeat = Heartbeat(lease, policy_file)
     assert heartbeat.due_in == 0
     for _ in range(2):
         heartbeat.beat(None, [], [])
@@ -40,7 +42,8 @@ def test_a_heartbeat_is_written_when_the_work_changes_and_once_a_minute(clock: C
 
 def test_a_heartbeat_tells_how_many_silos_the_policy_asks_for_now(clock: Clock, policy_file: Path) -> None:
     hub = MemoryHub()
-    heartbeat = Heartbeat(hub, "cleveland", "local", policy_file)  # type: ignore[arg-type]
+    lease = Lease(hub, "cleveland", "local", "first")  # type: ignore[arg-type]
+    heartbeat = Heartbeat(lease, policy_file)
     told = []
     for text in ('{"min_silos": 3}', "{}", "not a policy"):
         policy_file.write_text(text)

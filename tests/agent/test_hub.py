@@ -73,15 +73,14 @@ def test_a_missing_run_is_an_error_that_says_so(hub: Hub, agent_hub: AgentHub) -
 
 def test_status_and_heartbeat_are_read_as_they_were_written(hub: Hub, agent_hub: AgentHub) -> None:
     assert agent_hub.status("heart-1") is None
-    assert agent_hub.heartbeat() is None
+    assert agent_hub.heartbeat() == (AgentStatus(), "")
     now = datetime.now(UTC).replace(microsecond=0)
     agent_hub.put_status("heart-1", Status(run="heart-1", state=PartyState.QUEUED, started=now))
     status = agent_hub.status("heart-1")
     assert status is not None
     assert (status.run, status.state, status.started) == ("heart-1", PartyState.QUEUED, now)
-    agent_hub.put_heartbeat(AgentStatus(party=PARTY, state=AgentState.BUSY, run="heart-1", queued=("heart-2",)))
-    heartbeat = agent_hub.heartbeat()
-    assert heartbeat is not None
+    agent_hub.put_heartbeat(AgentStatus(party=PARTY, state=AgentState.BUSY, run="heart-1", queued=("heart-2",)), "")
+    heartbeat, _ = agent_hub.heartbeat()
     assert (heartbeat.run, heartbeat.queued, heartbeat.aborting) == ("heart-1", ("heart-2",), ())
 
 
@@ -90,7 +89,20 @@ def test_what_is_not_a_json_object_counts_as_missing(hub: Hub, agent_hub: AgentH
     put(hub, RunKeys("heart-1").status(PARTY), body)
     put(hub, agent_key(PARTY), body)
     assert agent_hub.status("heart-1") is None
-    assert agent_hub.heartbeat() is None
+    heartbeat, etag = agent_hub.heartbeat()
+    assert (heartbeat.instance, heartbeat.run, heartbeat.queued) == ("", None, ())
+    assert agent_hub.put_heartbeat(AgentStatus(party=PARTY), etag)
+
+
+def test_of_two_agents_only_the_one_that_has_seen_the_last_heartbeat_writes(hub: Hub, agent_hub: AgentHub) -> None:
+    first, second = AgentStatus(instance="first"), AgentStatus(instance="second")
+    etag = agent_hub.put_heartbeat(first, "")
+    assert etag
+    assert agent_hub.put_heartbeat(second, "") is None
+    assert agent_hub.heartbeat()[0].instance == "first"
+    assert agent_hub.put_heartbeat(second, etag)
+    assert agent_hub.put_heartbeat(first, etag) is None
+    assert agent_hub.heartbeat()[0].instance == "second"
 
 
 def test_mail_of_finished_runs_is_deleted(hub: Hub, agent_hub: AgentHub) -> None:

@@ -108,7 +108,7 @@ def test_a_clock_that_is_set_neither_ends_nor_delays_a_trainer(
         machine.off = timedelta(seconds=jump)
         run_instead(monkeypatch, SLEEPS)
         until(lambda: launcher.jobs() == [Job(RUN, JobState.RUNNING)], "another try")
-        launcher.close()
+        launcher.end_own()
 
 
 class Machine(SystemRuntime):
@@ -144,7 +144,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Machine
         machine.launcher.start(IDENTITY, 3600.0)
         assert machine.job().state == JobState.RUNNING
         yield machine
-        machine.launcher.close()
+        machine.launcher.end_own()
 
 
 def test_a_deadline_outlives_the_agent(machine: Machine) -> None:
@@ -179,5 +179,5 @@ def test_another_launcher_finds_the_trainers(
     launcher.jobs()
     after = LocalLauncher(tmp_path)
     assert after.jobs() == [Job(RUN, JobState.RUNNING)]
-    after.close()
+    after.end_own()
     assert after.jobs() == launcher.jobs() == []

@@ -3,10 +3,12 @@
 import pytest
 
 from fedsilo.agent.launcher import Job
+from fedsilo.agent.lease import Lease
 from fedsilo.agent.status import HEARTBEAT_SECONDS, StatusWriter
 from fedsilo.config.run import RunIdentity
 from fedsilo.ledger.schema import Status
 from fedsilo.states import JobState, PartyState
+from fedsilo.text import TEXT_LIMIT
 from tests.support.agent_harness import Clock, MemoryHub
 
 RUN = "heart-1"
@@ -19,7 +21,7 @@ def hub() -> MemoryHub:
 
 @pytest.fixture
 def statuses(hub: MemoryHub, clock: Clock) -> StatusWriter:
-    return StatusWriter(hub, "cleveland")  # type: ignore[arg-type]
+    return StatusWriter(hub, "cleveland", Lease(hub, "cleveland", "local", "first"))  # type: ignore[arg-type]
 
 
 def test_first_status_names_run_and_party(hub: MemoryHub, statuses: StatusWriter) -> None:
@@ -54,7 +56,7 @@ def test_reason_of_a_failed_trainer_stays_until_the_next_one_writes(hub: MemoryH
 
 def test_a_long_reason_is_cut(hub: MemoryHub, statuses: StatusWriter) -> None:
     statuses.write(RUN, PartyState.REFUSED, "x" * 5000)
-    assert len(hub.statuses[RUN].reason) == 2000
+    assert len(hub.statuses[RUN].reason) == TEXT_LIMIT
 
 
 def test_a_status_is_written_again_only_if_it_is_news_or_too_old(

@@ -177,11 +177,37 @@ def test_trainer_whose_part_is_over_is_not_started_again(agents: Agents) -> None
     assert agents.log(run, SILOS[0]).count("takes part in run") == 1
 
 
+def test_of_two_agents_of_a_party_one_acts_and_the_other_takes_over_when_it_stops(agents: Agents) -> None:
+    silo = SILOS[0]
+    running, waiting = agents.run(rounds=5000), agents.run(rounds=2)
+    agents.ask(RequestAction.START, running)
+    agents.until_round(running, 1)
+    agents.ask(RequestAction.START, waiting)
+    agents.until_states(waiting, "QUEUED")
+    first = agents.heartbeat(silo)["instance"]
+    agents.start_agent(silo, "second")
+    agents.until(lambda: agents.reader.agents([silo])[0].second, "the second agent to report that it waits")
+    assert "another agent" in agents.said("second")[-1]["message"]
+    agents.ask(RequestAction.ABORT, running)
+    agents.until_states(waiting, "FINISHED")
+    assert agents.heartbeat(silo)["instance"] == first
+    agents.processes[silo].terminate()
+    agents.until(lambda: agents.heartbeat(silo)["instance"] != first, "the second to take over")
+    taken = agents.run(rounds=2)
+    agents.ask(RequestAction.START, taken)
+    agents.until_states(taken, "FINISHED")
+    agents.processes[silo].wait()
+    agents.processes.pop("second").terminate()
+    agents.start_agent(silo)
+    agents.until(lambda: agents.heartbeat(silo)["instance"] == first, "the first to be back")
+    agents.until_idle()
+
+
 def test_run_json_that_is_exchanged_after_the_policies_have_allowed_it_changes_nothing(agents: Agents) -> None:
     """The operator of this test may overwrite run.json, which the hub's bucket policy forbids."""
     first, exchanged = agents.run(rounds=5000), agents.run(rounds=2)
     agents.ask(RequestAction.START, first)
-    agents.until_round(first, 0)
+    agents.until_round(first, 1)
     agents.ask(RequestAction.START, exchanged)
     agents.until_states(exchanged, "QUEUED")
     agents.s3.put_object(

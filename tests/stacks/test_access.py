@@ -12,7 +12,7 @@ import pytest
 
 from fedsilo import names
 from fedsilo.config.federation import Silo
-from fedsilo.keys import INDEX, RunKeys, agent_key
+from fedsilo.keys import INDEX, RunKeys, agent_key, waiting_agent_key
 from tests.support.access import Policies, Question, Who, key_arn, simulate
 from tests.support.cloudformation import ACCOUNT
 from tests.support.synthesis import Synthesized
@@ -52,7 +52,7 @@ def may_touch_object(who: Who, action: str, key: str) -> bool:
         return key == RUN.run_json and who.role != "operator"
     read, write = action == "GetObject", action in WRITES
     if key.startswith("agents/"):
-        itself = who.role == "agent" and key == agent_key(who.party.name)
+        itself = who.role == "agent" and key in (agent_key(who.party.name), waiting_agent_key(who.party.name))
         return (read and (itself or who.role == "operator")) or (action == "PutObject" and itself)
     if key.startswith(INDEX):
         return who.role == "operator" and action == "PutObject"
@@ -94,7 +94,8 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
     keys = {RUN.run_json, RUN.broadcast(3).key, LISTED}
     for party in fed.parties:
         name = party.name
-        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name), agent_key(name)}
+        keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name)}
+        keys |= {agent_key(name), waiting_agent_key(name)}
         keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model").key, RUN.mail(name, names.AGGREGATOR, 2, "update").key}
         for other in fed.parties:
             # Keys that a pattern might match by mistake, because a star also matches slashes.

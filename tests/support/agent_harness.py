@@ -22,6 +22,7 @@ class MemoryHub:
     def __init__(self) -> None:
         self.statuses: dict[str, Status] = {}
         self.beat: AgentStatus | None = None
+        self.waiting: AgentStatus | None = None
         self.logs: dict[str, str] = {}
         self.acknowledged: list[Delivery] = []
         self.written: list[str] = []
@@ -51,12 +52,18 @@ class MemoryHub:
         self.logs[run_id] = text
         self.uploads += 1
 
-    def heartbeat(self) -> AgentStatus | None:
-        return self.beat
+    def heartbeat(self) -> tuple[AgentStatus, str]:
+        return self.beat or AgentStatus(), str(self.beats) if self.beat else ""
 
-    def put_heartbeat(self, heartbeat: AgentStatus) -> None:
+    def put_heartbeat(self, heartbeat: AgentStatus, etag: str) -> str | None:
+        if etag != self.heartbeat()[1]:
+            return None
         self.beat = heartbeat
         self.beats += 1
+        return str(self.beats)
+
+    def put_waiting(self, heartbeat: AgentStatus) -> None:
+        self.waiting = heartbeat
 
     def acknowledge(self, delivery: Delivery) -> None:
         self.acknowledged.append(delivery)
@@ -94,6 +101,9 @@ class MemoryLauncher:
         if run in self.all:
             self.all[run] = Job(run, JobState.ENDING)
 
+    def end_own(self) -> None:
+        self.all.clear()
+
     def log(self, run: str) -> str:
         self._fail("log")
         return self.logs.get(run, "")
@@ -124,8 +134,14 @@ class AgentHarness:
 
     def restart(self) -> None:
         """Start a new agent, as after the last one was killed."""
-        self.agent = Agent(self._settings, self.hub, lambda changed: self.launcher)  # type: ignore[arg-type]
+        self.agent = self.another("first")
+        self.agent.lease.take()
+        assert self.agent.lease.held
         self.agent.recover()
+
+    def another(self, instance: str) -> Agent:
+        """An agent of the same party that has done nothing yet."""
+        return Agent(self._settings, self.hub, instance, lambda changed: self.launcher)  # type: ignore[arg-type]
 
     def ask(self, action: str, run: str) -> Delivery:
         """Put a request into the agent's inbox, and let it do what there is to do."""

@@ -57,18 +57,20 @@ class Agents:
             self.start_agent(party)
         self.until(lambda: all(self.heartbeat(party) for party in PARTIES), "the agents to come up")
 
-    def start_agent(self, party: str) -> None:
+    def start_agent(self, party: str, folder: str = "") -> None:
+        """Start an agent of the party, whose folder is the party's or another one."""
+        folder = folder or party
         settings = party_settings(self.federation, party)
         environment = emulator.environment(self.endpoint, os.environ["AWS_ACCESS_KEY_ID"], self.region)
         environment |= settings.to_environment()
         environment |= {
             "FEDSILO_LAUNCHER": "local",
-            "FEDSILO_FOLDER": str(self.folder / party),
+            "FEDSILO_FOLDER": str(self.folder / folder),
             "FEDSILO_POLICY_FILE": str(self.folder / party / "policy.json"),
             "TRAINER_COMMAND": json.dumps(self.forks.command),
         }
-        with (self.folder / f"{party}.log").open("ab") as log:
-            self.processes[party] = subprocess.Popen(
+        with (self.folder / f"{folder}.log").open("ab") as log:
+            self.processes[folder] = subprocess.Popen(
                 [sys.executable, "-m", "tests.support.agent_process"],
                 env=environment,
                 stderr=log,
@@ -186,7 +188,7 @@ class Agents:
         for process in self.processes.values():
             process.terminate()
         for party in PARTIES:
-            LocalLauncher(self.folder / party / "runs").close()
+            LocalLauncher(self.folder / party / "runs").end_own()
         assert [process.wait(timeout=10) for process in self.processes.values()] == [0] * len(self.processes)
 
 
