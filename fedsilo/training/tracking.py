@@ -16,6 +16,7 @@ import boto3
 
 from fedsilo import aws, names, runtime
 from fedsilo.config.environment import Settings
+from fedsilo.training import tracking_limits
 
 CLOSE_SECONDS = 30.0
 """How long the end of a part may wait until SageMaker has taken the last metrics."""
@@ -82,12 +83,14 @@ class Tracker:
         """The experiment's name in SageMaker."""
         self._run_name = run
         self._sink = sink
-        self._parameters = parameters
+        self._parameters, changes = tracking_limits.fit(parameters)
+        for change in changes:
+            log.warning("SageMaker's limits: %s; the rest is recorded", change)
         self._failures = 0
         self._metrics: queue.SimpleQueue[Metric | None] = queue.SimpleQueue()
         self._closing = runtime.event()
         tracked = {} if settings.tracking == "off" else {"experiment": self.experiment, "tracking_failures": 0}
-        sink.status(parameters=parameters, **tracked)
+        sink.status(parameters=self._parameters, **tracked)
         self._thread = None if settings.tracking == "off" else runtime.start_thread("tracking", self._record)
 
     def log_metric(self, name: str, value: float, step: int, bound: float = 0.0) -> None:
@@ -104,7 +107,7 @@ class Tracker:
             return
         self._sink.metric(name, value, step, bound=bound)
         if self._thread:
-            self._metrics.put((name, value, step, runtime.now().timestamp()))
+            self._metrics.put((tracking_limits.metric_name(name), value, step, runtime.now().timestamp()))
 
     def __enter__(self) -> "Tracker":
         return self
