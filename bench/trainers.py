@@ -11,20 +11,24 @@ from pathlib import Path
 
 from fedsilo.agent.process import STOP_SECONDS
 from fedsilo.config.environment import Settings
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import RunIdentity
 from fedsilo.local import emulator
 
 
-def trainer_environment(party: Settings, endpoint: str, scratch: Path) -> dict[str, str]:
+def trainer_environment(party: Settings, endpoint: str, scratch: Path, policy: Policy) -> dict[str, str]:
     """What a local trainer's environment holds: a pod's, and what this process uses as AWS, at ``endpoint``.
 
-    Temporary files go to ``scratch``.
+    The policy's file and temporary files go to ``scratch``.
     """
+    policy_file = scratch / f"{party.party}-policy.json"
+    policy_file.write_text(policy.model_dump_json())
     aws = emulator.environment(endpoint, os.environ["AWS_ACCESS_KEY_ID"], party.hub_region)
     return (
         aws
         | party.to_environment()
         | {
+            "FEDSILO_POLICY_FILE": str(policy_file),
             "TMPDIR": str(scratch),
             "OMP_NUM_THREADS": "1",
             "PYTHONUNBUFFERED": "1",
@@ -45,7 +49,7 @@ class Trainer:
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
-                env=trainer_environment(party, endpoint, scratch) | run.to_environment(),
+                env=trainer_environment(party, endpoint, scratch, Policy()) | run.to_environment(),
                 start_new_session=True,
             )
 

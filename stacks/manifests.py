@@ -177,7 +177,7 @@ def settings(values: Mapping[str, str]) -> Manifest:
 
 
 def policy(party: Party) -> Manifest:
-    """The file with the party's policy, which the agent reads."""
+    """The file with the party's policy, which the agent and the trainers read."""
     return _object("v1", "ConfigMap", "policy", data={"policy.json": party.policy.model_dump_json(indent=2)})
 
 
@@ -192,12 +192,9 @@ def agent(image: str) -> Manifest:
     container["env"] = [
         *container["env"],
         {"name": "FEDSILO_LAUNCHER", "value": "kubernetes"},
-        {"name": "FEDSILO_POLICY_FILE", "value": f"{_POLICY_FOLDER}/policy.json"},
     ]
-    container["volumeMounts"] = [*container["volumeMounts"], {"name": "policy", "mountPath": _POLICY_FOLDER}]
-    pod = _pod(names.AGENT, container, scratch="256Mi")
+    pod = _with_policy(_pod(names.AGENT, container, scratch="256Mi"))
     pod["automountServiceAccountToken"] = True
-    pod["volumes"] = [*pod["volumes"], {"name": "policy", "configMap": {"name": "policy"}}]
     return _agent_deployment(pod)
 
 
@@ -245,7 +242,7 @@ def trainer(image: str, party: Party) -> Manifest:
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
     pod = {
-        **_pod(names.TRAINER, container, scratch=_SCRATCH),
+        **_with_policy(_pod(names.TRAINER, container, scratch=_SCRATCH)),
         "restartPolicy": "Never",
         **_tolerations(party.compute),
     }
@@ -306,6 +303,20 @@ def _pod(service_account: str, container: Manifest, *, scratch: str) -> Manifest
         "containers": [container],
         "volumes": [{"name": name, "emptyDir": {"sizeLimit": scratch}} for name in ("home", "tmp")],
     }
+
+
+def _with_policy(pod: Manifest) -> Manifest:
+    """The pod, whose container finds the party's policy in a file."""
+    (container,) = pod["containers"]
+    variable = {"name": "FEDSILO_POLICY_FILE", "value": f"{_POLICY_FOLDER}/policy.json"}
+    mount = {"name": "policy", "mountPath": _POLICY_FOLDER, "readOnly": True}
+    container = {
+        **container,
+        "env": [*container["env"], variable],
+        "volumeMounts": [*container["volumeMounts"], mount],
+    }
+    volume = {"name": "policy", "configMap": {"name": "policy"}}
+    return {**pod, "containers": [container], "volumes": [*pod["volumes"], volume]}
 
 
 def _container(name: str, image: str, command: list[str]) -> Manifest:

@@ -1,4 +1,4 @@
-"""What an agent's environment holds: who the party is, where its policy is, what runs trainers, where to write."""
+"""What an agent's environment holds: who the party is, what runs trainers, where to write."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -6,14 +6,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from fedsilo.agent import health
-from fedsilo.config.environment import EMPTY_IS_DEFAULT, Settings
+from fedsilo.config.environment import EMPTY_IS_DEFAULT, SelfHostedSettings
 
 
-class AgentSettings(Settings):
+class AgentSettings(SelfHostedSettings):
     """The settings of one party's agent."""
 
-    policy_file: Annotated[Path, EMPTY_IS_DEFAULT]
-    """The file with the policy of the party's owner."""
     launcher: Literal["kubernetes", "local"]
     """What runs the trainers."""
     folder: Annotated[Path, EMPTY_IS_DEFAULT] = Field(default_factory=health.folder)

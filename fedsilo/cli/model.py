@@ -29,6 +29,11 @@ def download(
     path = Path(f"{run.id}-{party}.safetensors") if out is None else out
     size = hub.reader.download_model(run, party, path)
     if size is None:
+        if hub.reader.status(run, party).publishes_model is False:
+            raise NotFoundError(
+                f"{party} publishes no model of its own: its policy does not have `publish: [local_model]`; "
+                f"`fedsilo model download {run.id}` gets the global model"
+            )
         raise NotFoundError(
             f"{party} has published no model of run {run.id}; `fedsilo run show {run.id}` shows its state"
         )

@@ -8,6 +8,7 @@ from fedsilo import terminal
 from fedsilo.admin.progress import RunProgress
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.lenient import utc
+from fedsilo.ledger.published import local_models
 from fedsilo.ledger.schema import Status
 from fedsilo.text import plain, score
 
@@ -85,6 +86,7 @@ def print_progress(progress: RunProgress, out: Console) -> None:
         "finished": terminal.local(aggregator.finished),
         "quorum": f"{run.quorum} of {len(run.silos)} silos, after {run.deadline_seconds:g} s",
         "seed": run.seed,
+        "local models": local_models(progress.statuses),
         "hyperparameters": ", ".join(f"{key}={value}" for key, value in run.hyperparameters.items()),
     }
     for name, value in fields.items():

@@ -1,6 +1,7 @@
 """Who a party's process is, and where its hub is: the environment that a Job or the local launcher gives it."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -101,6 +102,13 @@ class Settings(BaseSettings):
     def bucket(self) -> str:
         """The mail bucket in the hub."""
         return names.mail_bucket(self.federation, self.hub_account, self.hub_region)
+
+
+class SelfHostedSettings(Settings):
+    """One party of a federation whose control plane is self-hosted: what its agent and its trainers share."""
+
+    policy_file: Annotated[Path, EMPTY_IS_DEFAULT]
+    """The file with the policy of the party's owner (``fedsilo.config.policy``)."""
 
 
 def _line(problem: Any) -> str:

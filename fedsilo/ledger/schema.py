@@ -140,6 +140,9 @@ class Status(_Document):
     parameters: Annotated[Mapping[str, int | float | str], _read(lenient.scalars)] = {}
     """The parameters that the party recorded in SageMaker."""
 
+    publishes_model: Annotated[bool | None, _read(lambda value: value if isinstance(value, bool) else None)] = None
+    """From a silo: whether its policy lets it publish the model that it trained last."""
+
     answered: _Names = ()
     """From the aggregator: the silos that have answered the open round."""
     present: _Names = ()
@@ -187,6 +190,7 @@ class Status(_Document):
             "reason": self.reason or self.unreadable,
             "round": self.round,
             "samples": self.samples,
+            "publishes_model": self.publishes_model,
             "version": self.version,
             "started": utc(self.started),
             "finished": utc(self.finished),

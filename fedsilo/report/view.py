@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
+from fedsilo.ledger.published import local_models
 from fedsilo.ledger.schema import LedgerLine
 from fedsilo.names import AGGREGATOR
 from fedsilo.report.charts import Drawing, line_chart
@@ -353,6 +354,7 @@ def parameters(history: RunHistory) -> list[Table]:
     asked = {name: getattr(run, name) for name in ("federation", "workload", "rounds", "quorum", "seed")}
     asked["deadline"] = duration(run.deadline_seconds)
     asked["silos"] = ", ".join(run.silos)
+    asked["local models"] = local_models({silo: history.status(silo) for silo in run.silos}) or NONE
     asked["created"] = NONE if history.created is None else _utc(history.created)
     chosen, recorded = run.hyperparameters, history.status(AGGREGATOR).parameters
     named = {

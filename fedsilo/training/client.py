@@ -11,12 +11,13 @@ from fedsilo import (
     fedml_shim,  # noqa: F401  (before FedML)
     runtime,
 )
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.messages import BINS, EVALUATION, REASON, REFUSED, ROUND, STATISTICS, MailKind
 from fedsilo.names import AGGREGATOR
-from fedsilo.states import PartyState, Span
+from fedsilo.states import PartyState, Publication, Span
 from fedsilo.text import plain
 from fedsilo.training import sums
 from fedsilo.training.comm import MailCommManager, MailManagerMixin
@@ -54,8 +55,11 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         comm: MailCommManager,
         run: Run,
         ledger: Ledger,
+        policy: Policy,
     ) -> None:
         self._data, self._comm, self._run, self._ledger = data, comm, run, ledger
+        self._publishes_model = Publication.LOCAL_MODEL in policy.publish
+        ledger.status(publishes_model=self._publishes_model)
         super().__init__(args, adapter, rank=args.rank, size=len(run.silos), backend="MAIL")
         self.round_idx = -1  # the last round that the silo has worked on
         self._statistics = self._trainer.statistics(data.train)
@@ -117,7 +121,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         self._ledger.status(state=PartyState.TRAINING, round=round_idx)
         with self._ledger.span(Span.TRAIN, round_idx):
             weights, samples = adapter.train(round_idx)
-        if round_idx == self.num_rounds - 1:
+        if self._publishes_model and round_idx == self.num_rounds - 1:
             self._comm.mailbox.publish_model(weights)
         self.send_model_to_server(0, weights, samples)
         self._ledger.status(state=PartyState.WAITING)

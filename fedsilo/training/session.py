@@ -11,7 +11,9 @@ import torch
 
 from fedsilo import aws, fedml_shim, names  # noqa: F401  (fedml_shim before FedML)
 from fedsilo.config.environment import Settings
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
+from fedsilo.errors import RefusedError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.training.aggregator import StreamingAggregator
@@ -29,10 +31,17 @@ SUMS_BYTES = 8 * 2**20
 """The most bytes that a mail may hold besides the model: its header, statistics and evaluation."""
 
 
-def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
+def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> None:
     """Do the party's part in the run, and return when it is done.
 
+    Args:
+        settings: Which party this is.
+        run: The run.
+        ledger: Takes what the party writes of the run.
+        policy: What the party's owner lets leave the party. Its agent has checked the run against the rest.
+
     Raises:
+        RefusedError: The policy lets nothing of so few samples leave, or the aggregator ended the party's part.
         FedsiloError: The part can't be done, for the reason in the message.
     """
     args = arguments(settings, run)
@@ -56,9 +65,19 @@ def take_part(settings: Settings, run: Run, ledger: Ledger) -> None:
                 AggregatorManager(args, aggregator, comm, run, rounds, ledger).run()
         else:
             data = aws.when_authenticated(patience, lambda: workload.load_silo(args))
+            _check_samples(data, policy)
             adapter = _adapter(args, workload.trainer(model, args), model, data)
             with Tracker(settings, run.id, ledger, parameters(args, data.num_train)) as args.tracker:
-                SiloManager(args, adapter, data, comm, run, ledger).run()
+                SiloManager(args, adapter, data, comm, run, ledger, policy).run()
+
+
+def _check_samples(data: registry.SiloData, policy: Policy) -> None:
+    """Raise ``RefusedError`` if the silo has too few training samples. How few stays in the silo."""
+    if data.num_train < policy.min_samples:
+        raise RefusedError(
+            f"policy.min_samples: the silo has fewer than {policy.min_samples} training samples, so nothing of them "
+            "leaves it; its owner may lower min_samples"
+        )
 
 
 def _adapter(args: Namespace, trainer: Trainer, model: torch.nn.Module, data: registry.SiloData) -> TrainerDistAdapter:

@@ -1,8 +1,9 @@
 """The trainer: one party's part in one run, from start to end. A Job or a local process runs it.
 
-The environment says which party this is (``Settings``), and ``run.json`` in the mail bucket says what the run is. If
-the part does not end well, one line in the log and in the party's status says why. If another try may help, the
-status is not a terminal one; the agent, which starts trainers, writes the terminal one when it gives up.
+The environment says which party this is (``Settings``), ``run.json`` in the mail bucket what the run is, and the
+party's policy what may leave the party. If the part does not end well, one line in the log and in the party's status
+says why. If another try may help, the status is not a terminal one; the agent, which starts trainers, writes the
+terminal one when it gives up.
 """
 
 import logging
@@ -11,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedsilo import aws, logs, redaction, signals
-from fedsilo.config.environment import Settings
+from fedsilo.config import policy
+from fedsilo.config.environment import SelfHostedSettings, Settings
 from fedsilo.config.run import Run, RunIdentity
 from fedsilo.errors import DiskFullError, FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.files import disk_error
@@ -45,7 +47,7 @@ def main(identity: RunIdentity) -> int:
     stopped = StoppedError("stopped by SIGTERM; it continues where it was when it is started again")
     try:
         logs.set_up()
-        settings = Settings.from_environment()
+        settings = SelfHostedSettings.from_environment()
         signals.raise_once(stopped, signal.SIGTERM)
         # Nothing may interrupt the last status.
         return take_part(settings, identity, ending=lambda: signals.ignore(signal.SIGTERM))
@@ -53,7 +55,7 @@ def main(identity: RunIdentity) -> int:
         return _ending(error).code
 
 
-def take_part(settings: Settings, identity: RunIdentity, ending: Callable[[], object] = lambda: None) -> int:
+def take_part(settings: SelfHostedSettings, identity: RunIdentity, ending: Callable[[], object] = lambda: None) -> int:
     """Do a party's part in the run, and write how it ended into the ledger.
 
     Args:
@@ -67,10 +69,11 @@ def take_part(settings: Settings, identity: RunIdentity, ending: Callable[[], ob
     ledger: Ledger | None = None
     try:
         run, ledger = aws.when_authenticated(settings.authentication_seconds, lambda: _begin(settings, identity))
+        rules = policy.load(settings.policy_file)
         with ledger.span(Span.START, 0):
             from fedsilo.training import session  # FedML and torch take seconds, and the checks above need neither
         log.info("%s takes part in run %s", settings.party, run.id)
-        session.take_part(settings, run, ledger)
+        session.take_part(settings, run, ledger, rules)
         end = Ending(PartyState.FINISHED, TrainerExit.DONE)
     except (Exception, StoppedError) as error:
         end = _ending(error)

@@ -346,6 +346,23 @@ def test_report_writes_the_report_the_result_and_the_model(
     assert (operator.folder / "here").read_bytes() == b"local"
 
 
+def test_whose_local_model_is_not_published_is_said_wherever_one_looks_for_it(operator: OperatorHarness) -> None:
+    operator.begin("run-1")
+    for silo, publishes in (("cleveland", True), ("hungary", False)):
+        operator.say("run-1", silo, state="FINISHED", publishes_model=publishes)
+    told = "published by cleveland; not published by hungary, as the policy says"
+    assert f"local models    {told}" in operator.run("run", "show", "run-1").stdout
+    parties = operator.json("run", "show", "run-1")["parties"]
+    assert [parties[silo]["publishes_model"] for silo in SILOS] == [True, False, None]
+    operator.run("run", "report", "run-1", "--out", "r")
+    assert told in (operator.folder / "r" / "report.html").read_text()
+    missing = operator.run("model", "download", "run-1", "--party", "hungary")
+    assert missing.exit_code == 1
+    assert "hungary publishes no model of its own: its policy does not have `publish: [local_model]`" in missing.stderr
+    not_yet = operator.run("model", "download", "run-1", "--party", "cleveland")
+    assert "cleveland has published no model of run run-1" in not_yet.stderr
+
+
 def test_report_of_a_run_without_a_model_says_so(operator: OperatorHarness) -> None:
     operator.begin("run-1")
     result = operator.run("run", "report", "run-1", "--out", str(operator.folder / "r"))

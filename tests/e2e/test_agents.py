@@ -169,10 +169,14 @@ def test_trainer_that_keeps_failing_says_why_and_has_not_failed_before_it_is_giv
 
 
 def test_trainer_whose_part_is_over_is_not_started_again(agents: Agents) -> None:
-    run = agents.run(hyperparameters={"epochs": 0})
+    policy = agents.folder / SILOS[0] / "policy.json"
+    before = policy.read_text()
+    policy.write_text(json.dumps({"min_samples": 10_000}))
+    run = agents.run()
     agents.ask(RequestAction.START, run, SILOS[0])
-    agents.until_states(run, {SILOS[0]: "FAILED"})
-    assert "epochs: 0" in agents.status(run, SILOS[0])["reason"]
+    agents.until_states(run, {SILOS[0]: "REFUSED"})
+    policy.write_text(before)
+    assert "fewer than 10000 training samples" in agents.status(run, SILOS[0])["reason"]
     agents.until_idle()
     assert agents.log(run, SILOS[0]).count("takes part in run") == 1
 

@@ -144,12 +144,15 @@ def test_only_a_party_with_gpus_has_gpu_nodes_and_they_are_removed_when_unused(e
     assert pod["tolerations"][0]["key"] == pool["template"]["spec"]["taints"][0]["key"]
 
 
-def test_policy_reaches_the_agent_as_its_owner_wrote_it(synthesized: Synthesized) -> None:
-    for party, name, pod in pods(synthesized):
+def test_policy_reaches_the_agent_and_the_trainers_as_its_owner_wrote_it(synthesized: Synthesized) -> None:
+    for party, _, pod in pods(synthesized):
         text = synthesized.objects(party, "ConfigMap")["policy"]["data"]["policy.json"]
         assert Policy.model_validate_json(text) == party.policy
         mounted = {v["configMap"]["name"] for v in pod["volumes"] if "configMap" in v}
-        assert mounted == ({"policy"} if name == names.AGENT else set())
+        assert mounted == {"policy"}
+        (container,) = pod["containers"]
+        folder = next(mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] == "policy")
+        assert {"name": "FEDSILO_POLICY_FILE", "value": f"{folder}/policy.json"} in container["env"]
 
 
 @pytest.mark.parametrize("party", ["aggregator", "near", "far"])

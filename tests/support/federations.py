@@ -31,12 +31,16 @@ _count = itertools.count()
 
 
 def described(name: str, silos: tuple[str, ...]) -> Federation:
-    """A federation of ``silos`` in one account."""
+    """A federation of ``silos`` in one account, whose policies publish all that there is."""
+    policy = {"min_silos": min(2, len(silos)), "publish": ["local_model"]}
     return parse_federation(
         {
             "name": name,
-            "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},
-            "silos": [{"name": silo, "vpc_cidr": f"10.{rank}.0.0/16"} for rank, silo in enumerate(silos, start=1)],
+            "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16", "policy": policy},
+            "silos": [
+                {"name": silo, "vpc_cidr": f"10.{rank}.0.0/16", "policy": policy}
+                for rank, silo in enumerate(silos, start=1)
+            ],
         }
     )
 
@@ -83,8 +87,9 @@ class RunningFederation:
 
     def start(self, *parties: str) -> None:
         for party in parties:
+            log, policy = self.folder / f"{party}.log", self.federation.party(party).policy
             self.trainers[party] = ForkedTrainer(
-                self.settings(party), self.identity, self.endpoint, self.folder / f"{party}.log", self.folder
+                self.settings(party), policy, self.identity, self.endpoint, log, self.folder
             )
 
     def start_all(self) -> None:

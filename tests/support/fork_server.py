@@ -18,6 +18,7 @@ from pathlib import Path
 
 from bench.trainers import Trainer, trainer_environment
 from fedsilo.config.environment import Settings
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import RunIdentity
 from fedsilo.training import trainer
 from tests.support import forked_command
@@ -32,10 +33,13 @@ _FORKS.set_forkserver_preload(
 class ForkedTrainer(Trainer):
     """One party's trainer. ``kill`` and the rest are as in ``Trainer``."""
 
-    def __init__(self, party: Settings, run: RunIdentity, endpoint: str, log: Path, scratch: Path) -> None:
+    def __init__(
+        self, party: Settings, policy: Policy, run: RunIdentity, endpoint: str, log: Path, scratch: Path
+    ) -> None:
         self.party = party.party
         self.log = log
-        self._forked = _fork(trainer_environment(party, endpoint, scratch) | run.to_environment(), log)
+        environment = trainer_environment(party, endpoint, scratch, policy)
+        self._forked = _fork(environment | run.to_environment(), log)
 
     @property
     def pid(self) -> int:

@@ -10,6 +10,7 @@ import pytest
 
 from fedsilo import names
 from fedsilo.config.environment import Settings
+from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
@@ -74,13 +75,16 @@ class Hub:
 
 
 class Party(threading.Thread):
-    """A party's part in a run, in a thread of this process. ``error`` is how it ended; None if it ended well."""
+    """A party's part in a run, in a thread of this process, under the policy of its owner.
 
-    def __init__(self, hub: Hub, party: str, run: Run) -> None:
+    ``error`` is how it ended; None if it ended well.
+    """
+
+    def __init__(self, hub: Hub, party: str, run: Run, **policy: Any) -> None:
         super().__init__(name=party, daemon=True)
         self.error: BaseException | None = None
         self.ledger = Ledger(hub.settings(party), run)
-        self._take = (hub.settings(party), run, self.ledger)
+        self._take = (hub.settings(party), run, self.ledger, Policy.model_validate(policy))
         self.start()
 
     def run(self) -> None:

@@ -5,6 +5,7 @@ import torch
 
 from fedsilo import aws
 from fedsilo.errors import FedsiloError, MailError, RefusedError, RunError
+from fedsilo.ledger.objects import MailBucket
 from fedsilo.names import AGGREGATOR
 from fedsilo.training import client, sums
 from fedsilo.workload import registry
@@ -53,6 +54,31 @@ def test_a_heartbeat_brings_a_lost_notice_back(hub: Hub, aggregator: Inbox) -> N
     kinds = [(mail.kind, mail.fields.get("client_status")) for mail in aggregator.rest()]
     assert kinds[-1] == ("status", "FINISHED")
     assert [kind for kind, _ in kinds].count("update") == 0
+
+
+@pytest.mark.parametrize("publish", [[], ["local_model"]])
+def test_a_silo_publishes_its_last_model_only_if_its_policy_says_so(
+    hub: Hub, aggregator: Inbox, publish: list[str]
+) -> None:
+    party = Party(hub, "cleveland", hub.run_of(silos=["cleveland"], quorum=1, rounds=1), publish=publish)
+    aggregator.wait("status")
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 0, {}, {"model": MODEL})
+    update = aggregator.wait("update")
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 1, {}, {"model": update.groups["model"]})
+    assert party.end() is None
+    assert hub.record(hub.run).statuses["cleveland"].publishes_model is bool(publish)
+    bucket = MailBucket(hub.settings(AGGREGATOR).hub_access("the test"))
+    assert bucket.exists(hub.run.keys.model("cleveland")) is bool(publish)
+
+
+def test_nothing_leaves_a_silo_with_fewer_samples_than_its_policy_asks_for(hub: Hub, aggregator: Inbox) -> None:
+    error = Party(hub, "cleveland", hub.run, min_samples=200).end()
+    assert isinstance(error, RefusedError)
+    assert str(error) == (
+        "policy.min_samples: the silo has fewer than 200 training samples, so nothing of them leaves it; "
+        "its owner may lower min_samples"
+    )
+    assert aggregator.rest() == []
 
 
 @pytest.mark.parametrize(("refused", "kind"), [(True, RefusedError), (False, RunError)])

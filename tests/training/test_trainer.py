@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from errno import ENOSPC, EROFS
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -36,7 +37,7 @@ class Ledger:
 
 
 @pytest.fixture
-def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseException | None], int]]:
+def take_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[BaseException | None], int]]:
     def take_part(error: BaseException | None) -> int:
         def take(*_: Any) -> None:
             if error:
@@ -45,9 +46,12 @@ def take_part(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[BaseExcepti
         monkeypatch.setattr(session, "take_part", take)
         return trainer.main(RunIdentity("heart-1", "0" * 64))
 
-    for name, value in SETTINGS.to_environment().items():
+    policy = tmp_path / "policy.json"
+    policy.write_text("{}")
+    for name, value in (SETTINGS.to_environment() | {"FEDSILO_POLICY_FILE": str(policy)}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(trainer, "Ledger", Ledger)
+    monkeypatch.setattr(trainer, "MailBucket", lambda access: None)  # it needs credentials
     monkeypatch.setattr(trainer, "fetch", lambda *_: Run.checked(RUN))
     before = signal.getsignal(signal.SIGTERM)
     yield take_part
@@ -104,3 +108,14 @@ def test_an_unknown_log_level_ends_the_part(
     monkeypatch.setenv("FEDSILO_LOG_LEVEL", "loud")
     assert take_part(None) == TrainerExit.FATAL
     assert "FEDSILO_LOG_LEVEL: 'loud' should be one of" in caplog.text
+
+
+@pytest.mark.parametrize("text", [None, "min_sample: 3", "{"])
+def test_a_party_without_a_valid_policy_takes_no_part(
+    take_part: Callable[[BaseException | None], int], tmp_path: Path, text: str | None
+) -> None:
+    policy = tmp_path / "policy.json"
+    policy.unlink() if text is None else policy.write_text(text)
+    assert take_part(None) == TrainerExit.FATAL
+    assert Ledger.closed["state"] == "FAILED"
+    assert "policy.json" in Ledger.closed["reason"]
