@@ -30,6 +30,8 @@ def plain(value: object, limit: int = TEXT_LIMIT) -> str:
         The text without escape sequences, changes of writing direction and lone surrogates.
     """
     text = value if isinstance(value, str) else "" if value is None else str(value)
+    if len(text) <= limit and text.isprintable():
+        return text
     shown = "".join(each if each.isprintable() else " " if each == "\n" else "�" for each in text[: limit + 1])
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 

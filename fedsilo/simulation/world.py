@@ -34,6 +34,7 @@ class World:
     Attributes:
         random: Decides everything that is random in the simulation.
         time: Virtual seconds since the beginning.
+        running: The thread that runs, or was the last to run.
         steps: How often a greenlet was resumed so far. It numbers the steps of a run.
         on_step: Is called after each step, such as by those who check invariants.
     """
@@ -45,6 +46,7 @@ class World:
         self.on_step: Callable[[], None] = lambda: None
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._order = 0
+        self.running: Task | None = None
         self.scheduler = getcurrent()
         """The greenlet that all others return to: the one that made the world."""
 
@@ -75,7 +77,14 @@ class World:
 
     def resume(self, task: "Task") -> None:
         """Let a greenlet run until it waits again; only the scheduler calls it."""
+        self.running = task
         task.greenlet.switch()
+
+    @property
+    def current(self) -> "Task":
+        """The thread that runs now; only its own code asks for it."""
+        assert self.running is not None  # noqa: S101
+        return self.running
 
     def pause(self) -> Any:
         """Give control back to the scheduler; only a greenlet that has arranged for its own return calls it."""
@@ -157,7 +166,7 @@ class SimulatedEvent:
         """Wait until the event is set, or for ``timeout`` seconds. Returns whether it is set."""
         self._process.check_alive()
         if not self._is_set and timeout != 0:
-            task = self._process.current
+            task = self._process.world.current
             self._waiting.append(task)
             if timeout is not None:
                 task.wake_at(self._process.world.time + timeout)
@@ -227,11 +236,6 @@ class Process:
         for task in self._tasks:
             yield f"{self.name}/{task.name}: {task.waits_for}"
 
-    @property
-    def current(self) -> Task:
-        """The thread of this process that runs now."""
-        return next(task for task in self._tasks if task.greenlet is getcurrent())
-
     def ended(self, task: Task) -> None:
         """A thread has ended. With the first one, the process ends."""
         self._tasks.remove(task)
@@ -258,7 +262,7 @@ class Process:
     def sleep(self, seconds: float) -> None:
         """Wait on the virtual clock."""
         self.check_alive()
-        task = self.current
+        task = self.world.current
         task.wake_at(self.world.time + seconds)
         task.wait(f"{seconds:g} s")
 
