@@ -8,6 +8,7 @@ from rich.table import Table
 
 from fedsilo import terminal
 from fedsilo.config.run import Run
+from fedsilo.ledger.contributions import contributions_in_words
 from fedsilo.ledger.schema import Status
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import FAILED_STATES, TERMINAL, PartyState
@@ -139,7 +140,10 @@ class RunProgress:
             f"{name.removeprefix('Test:')} {score(value, bounds.get(name, 0.0))}"
             for name, value in self.aggregator.metrics.items()
         ]
-        parts = [self.state, f"round {self.round}/{self.run.rounds}", *scores[:SCORES_SHOWN]]
+        parts = [self.state, f"round {self.round}/{self.run.rounds}"]
+        if self.over and (contributed := contributions_in_words(self.run, self.aggregator)):
+            parts.append(contributed)
+        parts += scores[:SCORES_SHOWN]
         if self.round_is_open:
             parts.append(f"{len(self.answered)} of {len(self.run.silos)} answered")
             parts += [f"waiting for {members(awaited)}"] if (awaited := self.awaited()) else []

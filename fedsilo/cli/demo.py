@@ -23,6 +23,7 @@ def demo(
     seed: options.Seed = 0,
     overrides: options.Overrides = None,
     quorum: options.Quorum = None,
+    require_silos: options.RequireSilos = "",
     deadline: options.Deadline = DEADLINE_SECONDS,
     out: Annotated[Path, typer.Option(help="The folder for the report, model, result and logs.", metavar="DIR")] = Path(
         "out"
@@ -42,6 +43,7 @@ def demo(
         seed=seed,
         quorum=quorum,
         least_silos=max(party.policy.min_silos for party in parties),
+        require_silos=options.parse_require_silos(require_silos, selected),
         deadline_seconds=deadline,
     )
     with options.out_folder(out) as folder:

@@ -58,6 +58,10 @@ Quorum = Annotated[
         help="Silos that a round needs at its deadline. Default: more than half, or what the policies ask for."
     ),
 ]
+RequireSilos = Annotated[
+    str,
+    typer.Option(help="How many silos must contribute to all rounds, or `all`. Otherwise the run fails.", metavar="N"),
+]
 Deadline = Annotated[float, typer.Option(help="Seconds after which a round closes if it has a quorum.")]
 
 
@@ -190,6 +194,15 @@ def select_silos(option: str, federation: Federation) -> list[str]:
     if unknown:
         raise UsageError(f"--silos: {', '.join(unknown)} not in the federation; its silos are {', '.join(known)}")
     return selected
+
+
+def parse_require_silos(option: str, silos: list[str]) -> int | None:
+    """How many silos ``--require-silos`` requires; None without it. Raises ``UsageError`` if it is not valid."""
+    if not option or option.isdecimal():
+        return int(option) if option else None
+    if option != "all":
+        raise UsageError(f"--require-silos: {option!r} is neither a number nor `all`")
+    return len(silos)
 
 
 def parse_overrides(options: list[str] | None) -> dict[str, str]:

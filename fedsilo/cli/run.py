@@ -43,6 +43,7 @@ def start(
     overrides: options.Overrides = None,
     seed: options.Seed = 0,
     quorum: options.Quorum = None,
+    require_silos: options.RequireSilos = "",
     deadline: options.Deadline = DEADLINE_SECONDS,
     run_id: Annotated[
         str, typer.Option(help="The id of the run. The same command with the same id continues the same run.")
@@ -67,6 +68,7 @@ def start(
         seed=seed,
         quorum=quorum,
         least_silos=max(agent.min_silos or 1 for agent in agents),
+        require_silos=options.parse_require_silos(require_silos, selected),
         deadline_seconds=deadline,
     )
     run = hub.start(planned)
@@ -274,6 +276,7 @@ def report(
     with options.out_folder(Path("out") / run.id if out is None else out) as folder:
         size = result.write(folder, lambda file: hub.reader.download_model(run, names.AGGREGATOR, file))
     console = terminal.console(stderr=as_json)
+    console.print(result.headline, soft_wrap=True)
     console.print(result.table())
     if as_json:
         terminal.print_json(result.to_json())

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from fedsilo import terminal
 from fedsilo.admin.progress import RunProgress
+from fedsilo.ledger.contributions import contributions_in_words, contributions_of
 from fedsilo.ledger.index import RunIndexEntry
 from fedsilo.ledger.lenient import utc
 from fedsilo.ledger.published import local_models
@@ -66,6 +67,7 @@ def progress_to_json(progress: RunProgress) -> dict[str, Any]:
         "answered": progress.answered,
         "waiting_for": progress.awaited(),
         "refused": {silo: aggregator.refused[silo] for silo in run.silos if silo in aggregator.refused},
+        "contributions": contributions_of(run, aggregator),
         "metrics": dict(aggregator.metrics),
         "bounds": dict(aggregator.bounds),
         "parties": {
@@ -78,13 +80,15 @@ def print_progress(progress: RunProgress, out: Console) -> None:
     """Print a run as ``run show`` does: its settings, its state, and a row for each party."""
     run, aggregator = progress.run, progress.aggregator
     fields = {
+        "state": progress.line(),
+        "contributed": "" if progress.over else contributions_in_words(run, aggregator),
         "run": run.id,
         "created": terminal.local(run.created),
         "workload": run.workload,
-        "state": progress.line(),
         "reason": aggregator.reason,
         "finished": terminal.local(aggregator.finished),
         "quorum": f"{run.quorum} of {len(run.silos)} silos, after {run.deadline_seconds:g} s",
+        "required": f"{run.require_silos} silos that contribute to all rounds" if run.require_silos else "",
         "seed": run.seed,
         "local models": local_models(progress.statuses),
         "hyperparameters": ", ".join(f"{key}={value}" for key, value in run.hyperparameters.items()),

@@ -81,6 +81,8 @@ class Run(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     quorum: Annotated[int, Field(ge=1)]
     """How many silos must have answered before a round may close at its deadline."""
+    require_silos: Annotated[int, Field(ge=1)] | None = None
+    """How many silos must contribute to all rounds. The run fails as soon as fewer can. None: the quorum is enough."""
     deadline_seconds: Seconds
     """How long a round waits for a silo. A silo that misses the deadline takes part again once it is back."""
     deadlines: dict[Name, Seconds] = {}
@@ -94,6 +96,8 @@ class Run(BaseModel):
     def _consistent(self) -> "Run":
         if self.quorum > len(self.silos):
             raise ValueError(f"quorum: {self.quorum} is more than the {len(self.silos)} silos of the run")
+        if (self.require_silos or 0) > len(self.silos):
+            raise ValueError(f"require_silos: {self.require_silos} is more than the {len(self.silos)} silos of the run")
         if len(set(self.silos)) < len(self.silos):
             raise ValueError("silos: a silo is named twice")
         if names.AGGREGATOR in self.silos or names.EVERYONE in self.silos:
@@ -170,6 +174,7 @@ def plan(
     seed: int = 0,
     quorum: int | None = None,
     least_silos: int = 1,
+    require_silos: int | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
     deadlines: Mapping[str, float] | None = None,
     run_id: str | None = None,
@@ -185,6 +190,7 @@ def plan(
         seed: Seed of everything random.
         quorum: Silos that must answer a round; by default ``default_quorum``.
         least_silos: How many silos the policies of the parties ask for, as far as it is known.
+        require_silos: How many silos must contribute to all rounds; by default the quorum is enough.
         deadline_seconds: How long a round waits for a silo.
         deadlines: The silos for which a round waits longer, in seconds.
         run_id: The run's id; by default a new one.
@@ -205,6 +211,7 @@ def plan(
             "hyperparameters": registry.hyperparameters(workload, overrides),
             "seed": seed,
             "quorum": default_quorum(len(silos), least_silos) if quorum is None else quorum,
+            "require_silos": require_silos,
             "deadline_seconds": deadline_seconds,
             "deadlines": dict(deadlines or {}),
             "join_seconds": max(JOIN_SECONDS, deadline_seconds),

@@ -89,6 +89,12 @@ def metrics(value: object) -> dict[str, float]:
     return {key: item for key, item in found.items() if item is not None and is_possible(key, item)}
 
 
+def counts(value: object) -> dict[str, int]:
+    """The entries of a JSON object that are counts."""
+    found = {key: count(item) for key, item in mapping(value)}
+    return {key: item for key, item in found.items() if item is not None}
+
+
 def is_possible(metric: str, value: float) -> bool:
     """Whether the metric can have the value: an AUC and an accuracy are from 0 to 1."""
     return not metric.endswith((":AUC", ":Accuracy")) or 0 <= value <= 1

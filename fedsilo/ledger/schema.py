@@ -149,6 +149,8 @@ class Status(_Document):
     """From the aggregator: the silos that the run waits for."""
     refused: Annotated[Mapping[str, str], _clean(lenient.texts)] = {}
     """From the aggregator: why it refused a silo, by the silo's name."""
+    contributions: Annotated[Mapping[str, int], _read(lenient.counts)] = {}
+    """From the aggregator: how many rounds were closed with a silo's update in the aggregate, by the silo's name."""
     metrics: Annotated[Mapping[str, float], _read(lenient.metrics), PlainSerializer(_finite)] = {}
     """From the aggregator: the newest metrics of the global model."""
     bounds: Annotated[Mapping[str, float], _read(lenient.metrics)] = {}

@@ -53,6 +53,7 @@ def run_demo(federation: Federation, run: Run, out: Path, console: Console) -> R
         LocalFederation(federation, Path(folder)) as local,
     ):
         result = _run(federation, run, out, console, _Failures(local, Path(folder), run, console))
+    console.print(result.headline, soft_wrap=True)
     console.print(result.table())
     console.print(f"report, model, result and logs: {out}", soft_wrap=True)
     if result.aggregator.state != PartyState.FINISHED:

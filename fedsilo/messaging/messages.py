@@ -41,6 +41,9 @@ ROUND = "round_idx"
 BINS = "bins"
 """The bins for the histograms of the evaluation, as numbers that the workload knows to read; None without any."""
 
+CONTRIBUTIONS = "contributions"
+"""Of a broadcast: to how many rounds each silo has contributed, by its name. A restarted aggregator goes on with it."""
+
 REASON = "reason"
 """Why a silo's part has ended, or why a mail could not be opened."""
 

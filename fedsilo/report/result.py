@@ -10,6 +10,7 @@ from rich.table import Table
 
 from fedsilo import names, terminal
 from fedsilo.files import replacing_all
+from fedsilo.ledger.contributions import contributions_in_words, contributions_of
 from fedsilo.ledger.record import Record
 from fedsilo.ledger.schema import Status
 from fedsilo.report import page
@@ -56,6 +57,8 @@ class RunResult:
             "silos": run.silos,
             "rounds": run.rounds,
             "rounds_completed": self.record.rounds_completed,
+            "contributions": contributions_of(run, self.aggregator),
+            "require_silos": run.require_silos,
             "test_auc": None if auc is None else auc.value,
             "test_auc_bound": None if auc is None else auc.bound,
             "test_accuracy": self.record.metric(ACCURACY),
@@ -65,6 +68,13 @@ class RunResult:
             "experiments": list(self.experiments),
         }
 
+    @property
+    def headline(self) -> str:
+        """What came of the run, in a line."""
+        run = self.record.run
+        rounds = f"{self.record.rounds_completed} of {run.rounds} rounds"
+        return f"{run.id}: {'; '.join(filter(None, (rounds, contributions_in_words(run, self.aggregator))))}"
+
     def table(self) -> Table:
         """The silos with their scores, and the whole federation below them."""
         run, rows = self.record.run, []
@@ -73,12 +83,9 @@ class RunResult:
             lines = [self.record.newest(metric, silo) for metric in (AUC, ACCURACY, LOSS)]
             scores = [score(None) if line is None else score(line.value, line.bound) for line in lines]
             rows.append((name, status.state, status.samples, *scores))
-        shown = terminal.table(
+        return terminal.table(
             ("", "state", "samples", "AUC", "accuracy", "loss"), rows, right=("samples", "AUC", "accuracy", "loss")
         )
-        shown.title = f"{run.id}: {self.record.rounds_completed} of {run.rounds} rounds"
-        shown.title_justify = "left"
-        return shown
 
     def write(self, out: Path, download_model: Callable[[Path], int | None]) -> int | None:
         """Write report, result and model into a folder, in place of those of an earlier run, all or none.

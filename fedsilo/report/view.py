@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
 
+from fedsilo.ledger.contributions import contributions_in_words
 from fedsilo.ledger.published import local_models
 from fedsilo.ledger.schema import LedgerLine
 from fedsilo.names import AGGREGATOR
@@ -69,12 +70,13 @@ def header(history: RunHistory) -> Header:
     what = (
         f"{rounds} in {duration(history.seconds)}, {history.remaining} of {len(history.silos)} silos {_part(history)}"
     )
+    contributed = contributions_in_words(history.run, history.status(AGGREGATOR))
     metrics = [("test AUC", AUC), ("accuracy", ACCURACY), ("loss", LOSS)]
     found = [(name, history.last(metric)) for name, metric in metrics]
     scores = ", ".join(f"{name} {_score(line)}" for name, line in found if line is not None)
     return Header(
         outcome=_words(state) or "No outcome",
-        sentence=(f": {why}. " if why else ": ") + "; ".join(filter(None, (what, scores))) + ".",
+        sentence=(f": {why}. " if why else ": ") + "; ".join(filter(None, (contributed, what, scores))) + ".",
         tone="open" if not history.over else "good" if state is PartyState.FINISHED else "bad",
         problems=[(", ".join(parties), problem) for problem, parties in _problems(history).items()],
         tiles=_tiles(history),

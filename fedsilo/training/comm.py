@@ -5,7 +5,7 @@ to make a manager with a backend that it does not know, so ``MailManagerMixin`` 
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fedsilo import (
@@ -18,7 +18,7 @@ from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Mail, Tensors
 from fedsilo.messaging.mailbox import Mailbox
-from fedsilo.messaging.messages import BINS, FROM_AGGREGATOR, MODEL, REASON, REFUSED, ROUND, SUMS, MailKind
+from fedsilo.messaging.messages import FROM_AGGREGATOR, MODEL, REASON, REFUSED, ROUND, SUMS, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR, EVERYONE
 from fedsilo.states import Span
@@ -105,10 +105,10 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
 
     # --- for fedsilo's managers
 
-    def broadcast(self, silos: Iterable[str], round_idx: int, model: Tensors, bins: list[float] | None) -> Notice:
-        """Mail the global model that opens a round to silos, with the bins of its evaluation, as one object."""
+    def broadcast(self, silos: Iterable[str], round_idx: int, fields: Mapping[str, Any], model: Tensors) -> Notice:
+        """Mail the global model that opens a round, and fields of JSON values, to silos, as one object."""
         with self._ledger.span(Span.MAIL, round_idx):
-            return self.mailbox.broadcast(silos, MailKind.SYNC, round_idx, {BINS: bins}, {MODEL: model})
+            return self.mailbox.broadcast(silos, MailKind.SYNC, round_idx, fields, {MODEL: model})
 
     def send_finish(self, silo: str, round_idx: int, reason: str, *, refused: bool) -> None:
         """Tell a silo that its part in the run has ended: it is refused, or the whole run has failed."""

@@ -3,7 +3,7 @@
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
-from fedsilo.messaging.messages import BINS, MODEL, REASON, REFUSED, MailKind
+from fedsilo.messaging.messages import BINS, CONTRIBUTIONS, MODEL, REASON, REFUSED, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event
 from fedsilo.training.aggregator import StreamingAggregator
@@ -30,8 +30,7 @@ def resume(
     aggregator.set_global_model_params(model)
     rounds.evaluations.resume(mail.fields.get(BINS))
     ledger.event(Event.RESUMED, mail.round_idx, "an earlier aggregator had opened this round")
-    for silo in rounds.roster:
-        silo.active = True
+    rounds.roster.resume(mail.round_idx, mail.fields.get(CONTRIBUTIONS) or {})
     _restore_refusals(rounds, comm)
     rounds.begin_round(mail.round_idx, notice)
     for kind in (MailKind.STATUS, MailKind.UPDATE):

@@ -1,7 +1,7 @@
 """The silos of a run, as the aggregator sees them: one record for each."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError
 from fedsilo.states import PartyState
-from fedsilo.text import REASON_LIMIT, plain
+from fedsilo.text import REASON_LIMIT, members, plain
 from fedsilo.workload.base import Sums
 
 MAX_SAMPLES = 10**12
@@ -49,6 +49,8 @@ class Silo:
     """The number of test samples of the silo's first evaluation, which all others must have."""
     answered: bool = False
     """Whether the open round has the silo's update."""
+    contributed: int = 0
+    """How many rounds were closed with the silo's update in the aggregate."""
     finished: bool = False
     """Whether the silo has evaluated the final model."""
 
@@ -65,6 +67,9 @@ class Roster:
         self.phase = PartyState.WAITING
         """What the run waits for: ``WAITING`` for silos to join, ``TRAINING`` for the updates of the open round,
         ``FINISHING`` for the evaluations of the final model."""
+        self.closed = 0
+        """How many rounds were closed."""
+        self._quorum, self._required = run.quorum, run.require_silos or 0
         self._silos = {name: Silo(name, run.rank(name)) for name in run.silos}
 
     def __iter__(self) -> Iterator[Silo]:
@@ -74,6 +79,19 @@ class Roster:
         return self._silos[name]
 
     # --- changes
+
+    def resume(self, closed: int, contributions: Mapping[str, int]) -> None:
+        """Wait for all silos, after so many rounds that an earlier aggregator has closed."""
+        self.closed = closed
+        for silo in self:
+            silo.active, silo.contributed = True, contributions.get(silo.name, 0)
+
+    def close_round(self) -> str:
+        """Count who has contributed to the round that is closed. Returns why the run can't go on, as ``unmet``."""
+        self.closed += 1
+        for silo in self:
+            silo.contributed += silo.answered
+        return self.unmet
 
     def begin_round(self, *, final: bool) -> None:
         """Forget the answers to the last round. The final round hands out the final model."""
@@ -129,9 +147,31 @@ class Roster:
         return [silo for silo in self if self._has_responded(silo)]
 
     @property
+    def unanswered(self) -> list[Silo]:
+        """The silos that have not done what the phase asks of them."""
+        return [silo for silo in self if not self._has_responded(silo)]
+
+    @property
     def missing(self) -> list[Silo]:
         """The silos that the phase waits for."""
-        return [silo for silo in self.active if not self._has_responded(silo)]
+        return [silo for silo in self.unanswered if silo.active]
+
+    @property
+    def unmet(self) -> str:
+        """Why too few silos remain for a quorum, or for what the run requires; empty if enough do."""
+        if len(self.remaining) < self._quorum:
+            return self.losses
+        able = [silo for silo in self if silo.contributed == self.closed and (silo.remaining or silo.answered)]
+        if len(able) >= self._required:
+            return ""
+        unable = [f"{silo.name} ({silo.contributed} of {self.closed})" for silo in self if silo not in able]
+        found = f"the run requires {self._required} silos that contribute to all rounds, and {len(able)} still can"
+        return "; ".join(filter(None, (f"{found}: not {members(unable)}", self.losses)))
+
+    @property
+    def contributions(self) -> dict[str, int]:
+        """To how many rounds each silo has contributed, by its name."""
+        return {silo.name: silo.contributed for silo in self}
 
     @property
     def awaited(self) -> list[Silo]:
@@ -141,7 +181,7 @@ class Roster:
         """
         if self.phase == PartyState.WAITING:
             return self.remaining
-        return [silo for silo in self.remaining if not self._has_responded(silo)]
+        return [silo for silo in self.unanswered if silo.remaining]
 
     @property
     def losses(self) -> str:
@@ -158,6 +198,7 @@ class Roster:
             "answered": names_of(self.responded),
             "present": names_of(self.active),
             "refused": {silo.name: silo.refused for silo in self if silo.refused is not None},
+            "contributions": self.contributions,
         }
 
     def weight(self, silo: Silo) -> int:

@@ -12,6 +12,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
+from fedsilo.messaging.messages import BINS, CONTRIBUTIONS
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
 from fedsilo.text import QUOTE_LIMIT, plain
@@ -59,15 +60,14 @@ class Rounds:
         self._write_status()
 
     def advance(self) -> None:
-        """Open or close a round if it waits for nobody; end the run if too few silos remain for a quorum."""
-        remaining = self.roster.remaining
+        """Open or close a round if it waits for nobody; end the run if too few silos remain."""
         if self.roster.phase == PartyState.FINISHING:
             if not self.roster.missing:
                 self.end()
-        elif len(remaining) < self._run.quorum:
-            self.fail(self.roster.losses)
+        elif unmet := self.roster.unmet:
+            self.fail(unmet)
         elif self.roster.phase == PartyState.WAITING:
-            if all(silo.active for silo in remaining):
+            if all(silo.active for silo in self.roster.remaining):
                 self.open_first_round()
         elif not self.roster.missing and len(self.roster.responded) >= self._run.quorum:
             self.close_round()
@@ -89,11 +89,14 @@ class Rounds:
         self.evaluations.record(self.round_idx, self.roster)
         with self._ledger.span(Span.AGGREGATE, self.round_idx):
             self._aggregator.aggregate()
+        if unmet := self.roster.close_round():
+            self.fail(unmet)
         self._open_round(self.round_idx + 1)
 
     def _open_round(self, round_idx: int) -> None:
-        silos, model = names_of(self.roster.remaining), self._aggregator.get_global_model_params()
-        notice = self._comm.broadcast(silos, round_idx, model, self.evaluations.bins)
+        fields = {BINS: self.evaluations.bins, CONTRIBUTIONS: self.roster.contributions}
+        model = self._aggregator.get_global_model_params()
+        notice = self._comm.broadcast(names_of(self.roster.remaining), round_idx, fields, model)
         self.begin_round(round_idx, notice)
 
     def begin_round(self, round_idx: int, notice: Notice) -> None:
@@ -117,8 +120,7 @@ class Rounds:
 
     def fail(self, reason: str) -> NoReturn:
         """End the run with a reason, and tell it to every silo whose part has not ended."""
-        missing = set(self._run.silos) - {silo.name for silo in self.roster.responded}
-        reason = f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(sorted(missing))}"
+        reason = f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(names_of(self.roster.unanswered))}"
         for silo in self.roster:
             if silo.lost is None:
                 self._comm.send_finish(silo.name, self.round_idx, reason, refused=False)

@@ -31,6 +31,15 @@ def test_the_line_of_an_open_round_names_the_silos_that_are_waited_for() -> None
     assert line == "TRAINING  round 2/5  AUC 0.810 ± 0.002  Loss 0.440  1 of 3 answered  waiting for hungary"
 
 
+def test_the_line_of_a_run_that_has_ended_says_who_contributed() -> None:
+    """A run that had dropped two of its sites reported success."""
+    ended = {"state": PartyState.FINISHED, "round": 5, "contributions": {"cleveland": 5, "hungary": 3, "other": 5}}
+    words = "1 of 3 silos contributed to all 5 rounds; hungary to 3, long-beach to none"
+    assert progress(ended).line() == f"FINISHED  round 5/5  {words}"
+    assert progress(ended | {"contributions": {}}).line() == "FINISHED  round 5/5", "another version does not say"
+    assert "contributed" not in progress(TRAINING | {"contributions": {"cleveland": 1}}).line()
+
+
 @pytest.mark.parametrize(
     ("state", "words"),
     [

@@ -23,13 +23,14 @@ PARTIES = (names.AGGREGATOR, *SILOS)
 def test_start_writes_the_run_and_asks_every_party(operator: OperatorHarness) -> None:
     operator.agents()
     result = operator.run(
-        "run", "start", "heart_disease", "--rounds", "7", "--set", "lr=0.5", "--silos", "cleveland,hungary"
-    )
+        "run", "start", "heart_disease", "--rounds", "7", "--set", "lr=0.5", "--silos", "cleveland,hungary",
+        "--require-silos", "all",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     run_id = result.stdout.splitlines()[0]
     body = operator.s3.get_object(Bucket=operator.bucket, Key=f"runs/{run_id}/run.json")["Body"].read()
     run = Run.parse(body)
-    assert (run.rounds, run.silos, run.quorum) == (7, ["cleveland", "hungary"], 2)
+    assert (run.rounds, run.silos, run.quorum, run.require_silos) == (7, ["cleveland", "hungary"], 2, 2)
     assert run.hyperparameters["lr"] == 0.5
     assert len(run.hyperparameters) > 3  # all of them, not the chosen alone
     for party in ("aggregator", "cleveland", "hungary"):
@@ -96,6 +97,8 @@ def test_start_with_an_id_can_be_repeated_and_never_overwrites_a_run(operator: O
         (["heart_disease", "--set", "lr=fast"], "hyperparameters.lr: 'fast' is not of type float"),
         (["heart_disease", "--set", "speed=1"], 'unknown hyperparameter "speed" of heart_disease; it has '),
         (["heart_disease", "--quorum", "4"], "quorum: 4 is more than the 3 silos"),
+        (["heart_disease", "--require-silos", "4"], "require_silos: 4 is more than the 3 silos"),
+        (["heart_disease", "--require-silos", "some"], "--require-silos: 'some' is neither a number nor `all`"),
         (["heart_disease", "--rounds", "0"], "rounds"),
         (["heart_disease", "--deadline", "0"], "deadline_seconds"),
         (["heart_disease", "--run-id", "No"], "run: String should match pattern"),

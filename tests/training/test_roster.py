@@ -1,6 +1,7 @@
 """The roster knows which silos take part, which ones the run waits for, and what their updates weigh."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import torch
@@ -12,14 +13,16 @@ from fedsilo.training.roster import WEIGHT_CAP, Roster, Silo, names_of
 SUMS = {"count": torch.tensor(3)}
 
 
+VALUES: dict[str, Any] = {
+    "run": "heart-1", "federation": "heart", "workload": "heart_disease", "silos": ["west", "east", "north"],
+    "rounds": 3, "hyperparameters": {}, "seed": 1, "quorum": 2, "deadline_seconds": 1.0, "join_seconds": 1.0,
+    "created": datetime.now(UTC),
+}  # fmt: skip
+
+
 @pytest.fixture
 def roster() -> Roster:
-    values = {
-        "run": "heart-1", "federation": "heart", "workload": "heart_disease", "silos": ["west", "east", "north"],
-        "rounds": 3, "hyperparameters": {}, "seed": 1, "quorum": 2, "deadline_seconds": 1.0, "join_seconds": 1.0,
-        "created": datetime.now(UTC),
-    }  # fmt: skip
-    return Roster(Run.checked(values))
+    return Roster(Run.checked(VALUES))
 
 
 def join(roster: Roster, *names: str) -> None:
@@ -121,3 +124,34 @@ def test_no_silo_weighs_more_than_ten_median_silos(roster: Roster, caplog: pytes
         roster.declare(roster[name], samples)
     assert [roster.weight(silo) for silo in roster] == [100, 40, WEIGHT_CAP * 100]
     assert "north declares 1000000000 samples; they weigh as 1000" in caplog.text
+
+
+def test_contributions_are_counted_by_round_and_survive_a_restart(roster: Roster) -> None:
+    """A silo contributes to a round if its update is in the aggregate, also if it is refused after that."""
+    join(roster, "west", "east", "north")
+    roster["west"].answered = roster["east"].answered = True
+    roster.refuse(roster["east"], "its evaluation")
+    roster.close_round()
+    roster.begin_round(final=False)
+    roster["west"].answered = True
+    roster.close_round()
+    assert roster.contributions == {"west": 2, "east": 1, "north": 0}
+    roster.begin_round(final=False)
+    roster.resume(5, {"west": 5, "east": 1})
+    roster["north"].answered = True
+    roster.close_round()
+    assert roster.contributions == {"west": 5, "east": 1, "north": 1}
+
+
+def test_a_requirement_is_unmet_as_soon_as_a_silo_can_not_contribute_to_all_rounds() -> None:
+    roster = Roster(Run.checked(VALUES | {"require_silos": 3}))
+    join(roster, "west", "east", "north")
+    assert roster.unmet == ""
+    for name in ("west", "east"):
+        roster[name].answered = True
+    assert roster.unmet == "", "north may still answer"
+    missed = "the run requires 3 silos that contribute to all rounds, and 2 still can: not north (0 of 1)"
+    assert roster.close_round() == missed
+    roster = Roster(Run.checked(VALUES | {"require_silos": 3}))
+    roster.lose(roster["east"], "REFUSED: policy")
+    assert roster.unmet.endswith("and 2 still can: not east (0 of 0); lost east (REFUSED: policy)")

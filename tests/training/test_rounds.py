@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 
 from fedsilo.config.run import Run
+from fedsilo.errors import RunError
+from fedsilo.ledger.contributions import contributions_in_words
 from fedsilo.messaging.messages import MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
@@ -134,3 +136,40 @@ def test_a_refusal_survives_a_restart_of_the_aggregator(make_hub: Callable[..., 
         played[name].finish(final)
     assert aggregator.end() is None
     assert hub.record(run).statuses[AGGREGATOR].refused == {"refused": "declares 51 training samples"}
+
+
+def test_who_has_contributed_is_in_every_broadcast_and_in_the_record(hub: Hub) -> None:
+    run = hub.run_of(rounds=2, quorum=1)
+    aggregator = Party(hub, AGGREGATOR, run)
+    good, bad = PlayedSilo(hub, "cleveland"), PlayedSilo(hub, "hungary")
+    for silo in (good, bad):
+        silo.online()
+    first = good.wait()
+    good.answer(first)
+    bad.answer(bad.wait())
+    second = good.wait()
+    assert (first.fields["contributions"], second.fields["contributions"]) == (
+        {"cleveland": 0, "hungary": 0},
+        {"cleveland": 1, "hungary": 1},
+    )
+    bad.answer(bad.wait(), samples=51)  # is refused
+    good.answer(second)
+    good.finish(good.wait())
+    assert aggregator.end() is None
+    status = hub.record(run).statuses[AGGREGATOR]
+    assert status.contributions == {"cleveland": 2, "hungary": 1}
+    assert contributions_in_words(run, status) == "1 of 2 silos contributed to all 2 rounds; hungary to 1"
+
+
+def test_a_run_fails_as_soon_as_the_silos_that_it_requires_can_not_all_contribute(hub: Hub) -> None:
+    run = hub.run_of(rounds=2, quorum=1, require_silos=2)
+    aggregator = Party(hub, AGGREGATOR, run)
+    good, bad = PlayedSilo(hub, "cleveland"), PlayedSilo(hub, "hungary")
+    for silo in (good, bad):
+        silo.online()
+    good.wait()
+    bad.answer(bad.wait(), samples=51)
+    error = aggregator.end()
+    assert isinstance(error, RunError)
+    assert str(error).startswith("the run requires 2 silos that contribute to all rounds, and 1 still can: not hungary")
+    assert "refused hungary (declares 51 training samples" in str(error)
