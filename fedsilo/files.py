@@ -74,6 +74,25 @@ def write_atomically(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8")
 
 
+def keep_end(path: Path, size: int) -> None:
+    """Remove the beginning of a log that processes append to, once the log is larger than twice ``size``.
+
+    What is appended at this very moment may be lost.
+
+    Args:
+        path: The log.
+        size: How many bytes are kept, from the beginning of a line.
+    """
+    with path.open("r+b") as log:
+        if log.seek(0, os.SEEK_END) <= 2 * size:
+            return
+        log.seek(-size, os.SEEK_END)
+        end = log.read().partition(b"\n")[2]
+        log.seek(0)
+        log.write(end)
+        log.truncate()
+
+
 @contextmanager
 def held(folder: Path) -> Iterator[None]:
     """Be the only one in the folder. The kernel lets it go when this process ends, however it ends.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fedsilo.errors import BusyError, DiskError, DiskFullError
-from fedsilo.files import disk_error, held, replacing, replacing_all, write_atomically
+from fedsilo.files import disk_error, held, keep_end, replacing, replacing_all, write_atomically
 
 FULL = "/dev/full"
 """A file on which every write fails as on a full disk."""
@@ -105,3 +105,14 @@ def test_a_folder_has_one_holder_whom_the_next_one_names(tmp_path: Path) -> None
         holder.wait()
         with held(tmp_path):
             assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_log_keeps_its_end_while_a_process_appends_to_it(tmp_path: Path) -> None:
+    path = tmp_path / "log.txt"
+    with path.open("ab", buffering=0) as process:
+        for number in range(100):
+            process.write(b"line %d\n" % number)
+            keep_end(path, 100)
+    kept = path.read_text().splitlines()
+    assert kept == [f"line {number}" for number in range(100)][-len(kept) :]
+    assert 100 - len("line 99\n") <= path.stat().st_size <= 200

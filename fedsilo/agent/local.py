@@ -25,6 +25,9 @@ from fedsilo.errors import DiskError, LauncherError
 from fedsilo.files import disk_error, write_atomically
 from fedsilo.states import JobState, TrainerExit
 
+KEPT_RUNS = 20
+"""How many runs that have ended keep their folder, and so their log, on this machine."""
+
 BACKOFF_SECONDS = 1.0
 """The time before the second try; it doubles with each try. Kubernetes begins with 10 s, for nodes that are lost."""
 
@@ -129,9 +132,18 @@ class LocalLauncher:
         run = identity.run
         with _translate_errors(f"start {run}"):
             if not self._path(run, "job.json").exists():
+                self._remove_old_runs()
                 self._path(run, "tmp").mkdir(parents=True, exist_ok=True)
                 job = _JobFile(identity.sha256, identity.version, self._boot, runtime.monotonic(), deadline_seconds)
                 self._write(run, job)
+
+    def _remove_old_runs(self) -> None:
+        """Remove the folders of ended runs but the ``KEPT_RUNS`` newest."""
+        alive = {run for run in self._runs() if not self._read(run).state}
+        ended = [folder for folder in self._folder.iterdir() if folder.is_dir() and folder.name not in alive]
+        for folder in sorted(ended, key=lambda each: each.stat().st_mtime)[:-KEPT_RUNS]:
+            shutil.rmtree(folder)
+            self._processes.pop(folder.name, None)
 
     def jobs(self) -> list[Job]:
         """The trainers' states. Starts the trainers whose time has come, and ends those over their deadline."""

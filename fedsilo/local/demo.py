@@ -99,6 +99,7 @@ class _Failures:
         """Show what has failed since the last call."""
         for party in self._local.restart_dead_agents():
             self._console.print(f"the agent of {party} ended and was started again", style="red")
+        self._local.trim_logs()
         for party, status in progress.statuses.items():
             if status.failed_tries > self._shown.get(party, 0):
                 self._shown[party] = status.failed_tries

@@ -4,6 +4,8 @@ Agents and trainers run the same code as in a pod; only the endpoint and the lau
 local federation and ends it with itself; that of ``fedsilo up`` runs until ``fedsilo down``.
 """
 
+import contextlib
+import itertools
 import json
 import sys
 from collections import Counter
@@ -19,6 +21,7 @@ from fedsilo.config import queue_settings
 from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation
 from fedsilo.errors import HubError
+from fedsilo.files import keep_end
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
 from fedsilo.local import emulator
@@ -31,6 +34,9 @@ READY_SECONDS = 60.0
 
 QUICK_SECONDS, QUICK_ENDS = 10.0, 5
 """An agent that ends within ``QUICK_SECONDS`` of its start, ``QUICK_ENDS`` times in a row, is given up."""
+
+LOG_BYTES = 4 * 2**20
+"""How much of the end of a log is kept at least, and half of how much at most."""
 
 LAST_BYTES = 2000
 """How much of a log an error message shows."""
@@ -175,6 +181,13 @@ class LocalFederation:
                 raise HubError(f"the agent of {party} ends as soon as it is started; its log:\n{log}")
             self._start_agent(party)
         return ended
+
+    def trim_logs(self) -> None:
+        """Remove the beginning of each log that has become large: of the supervisor, of agents and of trainers."""
+        folders = (".supervisor", "*/agent", "*/runs/*")
+        for log in itertools.chain.from_iterable(self._folder.glob(f"{folder}/log.txt") for folder in folders):
+            with contextlib.suppress(FileNotFoundError):  # an agent removes the folders of old runs
+                keep_end(log, LOG_BYTES)
 
     def _start_agent(self, party: str) -> None:
         environment = emulator.environment(self.endpoint, self.access_key, self._federation.aggregator.region)

@@ -177,6 +177,7 @@ def main(file: Path) -> None:
             runtime.sleep(CHECK_SECONDS)
             for party in local.restart_dead_agents():
                 print(f"the agent of {party} ended and was started again", flush=True)  # noqa: T201
+            local.trim_logs()
 
 
 def folder_of(file: Path) -> Path:

@@ -181,3 +181,21 @@ def test_another_launcher_finds_the_trainers(
     assert after.jobs() == [Job(RUN, JobState.RUNNING)]
     after.end_own()
     assert after.jobs() == launcher.jobs() == []
+
+
+def test_the_folders_of_old_runs_are_removed_but_not_of_one_that_runs(
+    tmp_path: Path, launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "KEPT_RUNS", 2)
+    run_instead(monkeypatch, "import time; time.sleep(600)")
+    launcher.start(IDENTITY, 60.0)
+    launcher.jobs()
+    run_instead(monkeypatch, "print('here')")
+    for number in range(5):
+        run = f"heart-2-{number}"
+        launcher.start(RunIdentity(run, "0" * 64, "a-version"), 60.0)
+        until(lambda run=run: Job(run, JobState.DONE) in launcher.jobs(), "its end")
+    kept = ["heart-1", "heart-2-2", "heart-2-3", "heart-2-4"]
+    assert sorted(folder.name for folder in tmp_path.iterdir()) == kept
+    assert launcher.log("heart-2-2") == "here\n"
+    launcher.close()
