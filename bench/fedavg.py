@@ -19,7 +19,7 @@ import torch
 
 from bench.measure import peak_bytes
 from bench.task import Task, parser
-from fedsilo.workload.base import Aggregator, Sums, Trainer, metrics_of
+from fedsilo.workload.base import Aggregator, Estimate, Sums, Trainer, metrics_of
 from fedsilo.workload.registry import SiloData
 
 Silo = tuple[Trainer, SiloData, Namespace]
@@ -37,14 +37,17 @@ def run(task: Task) -> dict[str, Any]:
 
     Returns:
         ``round_seconds``, the median; ``round_cpu_seconds``, the mean; ``peak_bytes``, the largest resident set of the
-        process with its imports; and the ``metrics`` of the last global model.
+        process with its imports; the ``metrics`` of the last global model; and ``largest_bound``, that of any metric
+        after any round.
     """
     torch.manual_seed(task.seed)
     aggregator = task.workload.aggregator(task.workload.model(task.args(0)), task.args(0))
     members = list(silos(task))
     aggregator.apply_statistics(total([trainer.statistics(data.train) for trainer, data, _ in members]))
     seconds, cpu = [], time.process_time()
-    metrics: dict[str, float] = {}
+    evaluate(aggregator, members)
+    metrics: dict[str, Estimate] = {}
+    largest_bound = 0.0
     for round_idx in range(task.rounds):
         start = time.perf_counter()
         parameters = aggregator.get_model_params()
@@ -56,9 +59,11 @@ def run(task: Task) -> dict[str, Any]:
             updates.append((data.num_train, trainer.get_model_params()))
         aggregator.set_model_params(aggregator.on_after_aggregation(_average(updates)))
         metrics = evaluate(aggregator, members)
+        largest_bound = max(largest_bound, *(metric.bound for metric in metrics.values()))
         seconds.append(time.perf_counter() - start)
     return {
-        "metrics": metrics,
+        "metrics": {name: metric.value for name, metric in metrics.items()},
+        "largest_bound": largest_bound,
         "round_seconds": statistics.median(seconds),
         "round_cpu_seconds": (time.process_time() - cpu) / task.rounds,
         "peak_bytes": peak_bytes(),
@@ -75,14 +80,18 @@ def silos(task: Task) -> Iterator[Silo]:
         yield trainer, data, args
 
 
-def evaluate(aggregator: Aggregator, members: Iterable[Silo]) -> dict[str, float]:
-    """The metrics of the aggregator's model over all silos' test sets."""
+def evaluate(aggregator: Aggregator, members: Iterable[Silo]) -> dict[str, Estimate]:
+    """The metrics of the aggregator's model over all silos' test sets; chooses the bins of the next evaluation."""
     parameters = aggregator.get_model_params()
     sums = []
     for trainer, data, args in members:
         trainer.set_model_params(parameters)
+        trainer.bins = aggregator.bins
         sums.append(trainer.test(data.test, CPU, args))
-    return {name: estimate.value for name, estimate in metrics_of(aggregator, total(sums)).items()}
+    totals = total(sums)
+    metrics = metrics_of(aggregator, totals)
+    aggregator.bins = aggregator.next_bins(totals)
+    return metrics
 
 
 def total(sums: list[Sums]) -> Sums:

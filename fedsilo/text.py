@@ -71,8 +71,9 @@ def score(value: float | None, bound: float = 0.0) -> str:
 
 
 def _rounded_up(bound: float) -> str:
-    exact = Decimal(str(max(bound, 1e-6)))  # a smaller one would be a long row of zeros
-    return f"{exact.quantize(Decimal(1).scaleb(exact.adjusted()), ROUND_UP):f}"
+    exact = Decimal(str(max(bound, 1e-4)))  # a smaller one says nothing beside three digits
+    rounded = exact.quantize(Decimal(1).scaleb(exact.adjusted()), ROUND_UP)
+    return f"{rounded.normalize():f}"
 
 
 def members(names: Sequence[str], most: int = 5) -> str:

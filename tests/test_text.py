@@ -32,8 +32,8 @@ def test_a_metric_has_three_digits() -> None:
 
 
 def test_the_bound_of_a_metric_is_rounded_up() -> None:
-    found = [score(0.87654, bound) for bound in (0.0, 0.0012, 0.002, 0.00031, 0.0095)]
-    assert found == ["0.877", "0.877 ± 0.002", "0.877 ± 0.002", "0.877 ± 0.0004", "0.877 ± 0.010"]
+    found = [score(0.87654, bound) for bound in (0.0, 0.0012, 0.002, 0.00031, 1e-9, 0.0095)]
+    assert found == ["0.877", "0.877 ± 0.002", "0.877 ± 0.002", "0.877 ± 0.0004", "0.877 ± 0.0001", "0.877 ± 0.01"]
 
 
 def test_a_long_text_is_cut_and_ends_with_an_ellipsis() -> None:

@@ -59,7 +59,8 @@ def _server(task: Task, args: Namespace, record: TextIO) -> None:
     nothing: dict[int, Any] = {}
     dataset = [0, 0, None, None, nothing, nothing, nothing, 2]
     fedml.FedMLRunner(args, args.device, dataset, aggregator.model, None, aggregator).run()
-    record.write(json.dumps({"metrics": fedavg.evaluate(aggregator, fedavg.silos(task))}) + "\n")
+    metrics = fedavg.evaluate(aggregator, fedavg.silos(task))
+    record.write(json.dumps({"metrics": {name: metric.value for name, metric in metrics.items()}}) + "\n")
 
 
 def _client(task: Task, args: Namespace, record: TextIO) -> None:

@@ -13,8 +13,8 @@ FedML's round   a silo                                      the aggregator
 R + 1           evaluates the final model                   records the evaluation
 ==============  ==========================================  ==========================================
 
-This mode has none of these features of fedsilo's own rounds: deadline, quorum, resuming, the cap on weights, and the
-checks of updates.
+This mode has none of these features of fedsilo's own rounds: deadline, quorum, resuming, the cap on weights, the checks
+of updates and of sums, and bins that follow the scores.
 """
 
 import logging

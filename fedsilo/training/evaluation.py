@@ -52,11 +52,10 @@ class Evaluations:
             totals = sums.total(accepted)
         else:
             totals = workload.test(streaming.test_global, streaming.device, streaming.args)
-        if not totals:
-            return
         if round_idx:
             self._record_metrics(round_idx, accepted, totals)
-        workload.bins = workload.next_bins(totals)
+        if totals:
+            workload.bins = workload.next_bins(totals)
 
     def _accepted(self, round_idx: int, silos: Iterable[Silo]) -> dict[str, Sums]:
         """The sums that can be true, by the silos' names, sorted."""
@@ -90,7 +89,7 @@ class Evaluations:
                 continue  # they would tell of single samples
             for name, metric in self._known(round_idx, found, silo).items():
                 self._ledger.metric(name, metric.value, round_idx, silo=silo, bound=metric.bound)
-        metrics = self._known(round_idx, totals, "all silos")
+        metrics = self._known(round_idx, totals, "all silos") if totals else {}
         for name, metric in metrics.items():
             self._tracker.log_metric(name, metric.value, round_idx, metric.bound)
         self._ledger.status(

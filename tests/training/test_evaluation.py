@@ -146,6 +146,11 @@ def test_a_silo_with_few_test_samples_counts_and_is_not_shown_by_itself() -> Non
     assert found.events == []
 
 
+def test_a_model_that_nobody_could_evaluate_has_no_metrics() -> None:
+    found = record(3, west=evaluation(loss=float("nan")))
+    assert found.last == {"metrics": {}, "bounds": {}}, "those of the model before it would be wrong"
+
+
 def test_the_model_before_any_training_has_no_metrics() -> None:
     found = record(0, west=evaluation())
     assert not found.of_all
