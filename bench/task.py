@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fedsilo.workload import registry
+from fedsilo.workload.checkpoint import Checkpoint
 from fedsilo.workload.registry import Workload
 
 HOSPITALS = ("cleveland", "hungary", "switzerland", "long-beach")
@@ -45,6 +46,7 @@ class Task:
         fields = {key: value for section in sections.values() for key, value in section.items()}
         fields |= registry.hyperparameters(self.name, self.overrides)
         fields |= {"random_seed": self.seed, "rank": rank, "comm_round": self.rounds, "tracker": NoTracker()}
+        fields |= {"checkpoint": Checkpoint()}
         if rank:
             fields |= {"silo": self.silos[rank - 1], "data": "packaged"}
         return Namespace(**fields)

@@ -9,13 +9,10 @@ from rich.table import Table
 from fedsilo import terminal
 from fedsilo.config.run import Run
 from fedsilo.ledger.contributions import contributions_in_words
-from fedsilo.ledger.schema import Status
+from fedsilo.ledger.schema import PARTY_SILENT_SECONDS, Status
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import FAILED_STATES, TERMINAL, PartyState
 from fedsilo.text import duration, members, score
-
-SILENT_SECONDS = 60.0
-"""After how long without a heartbeat a party counts as silent: four heartbeats."""
 
 SCORES_SHOWN = 4
 """Metrics in the run's line."""
@@ -104,9 +101,9 @@ class RunProgress:
         return self.silos_left() < self.run.quorum
 
     def silent(self, party: str) -> bool:
-        """Whether the party has written nothing for ``SILENT_SECONDS``."""
+        """Whether the party has written nothing for ``PARTY_SILENT_SECONDS``."""
         silent = self.statuses[party].silent_seconds
-        return silent is not None and silent > SILENT_SECONDS
+        return silent is not None and silent > PARTY_SILENT_SECONDS
 
     def answer(self, party: str) -> Answer:
         """Whether the party has answered the open round."""

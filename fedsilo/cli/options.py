@@ -1,6 +1,7 @@
 """The options that several commands share, and what the commands make of them."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -62,7 +63,24 @@ RequireSilos = Annotated[
     str,
     typer.Option(help="How many silos must contribute to all rounds, or `all`. Otherwise the run fails.", metavar="N"),
 ]
-Deadline = Annotated[float, typer.Option(help="Seconds after which a round closes if it has a quorum.")]
+Deadline = Annotated[
+    float,
+    typer.Option(
+        parser=lambda value: parse_duration("--deadline", str(value)),
+        help="How long a round waits for a silo, for example 90s, 15m or 3h. A round that has a quorum then closes.",
+        metavar="TIME",
+    ),
+]
+DeadlinesOf = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--deadline-of",
+        help="A longer deadline for a slow silo, for example long-beach=3h. May be repeated.",
+        metavar="SILO=TIME",
+    ),
+]
+
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def open_hub(federation: Path) -> HubClient:
@@ -205,14 +223,32 @@ def parse_require_silos(option: str, silos: list[str]) -> int | None:
     return len(silos)
 
 
+def parse_duration(option: str, text: str) -> float:
+    """The seconds that a time stands for, as 90, 90s, 15m or 1.5h. Raises ``UsageError`` if it is none."""
+    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([smh]?)", text)
+    if found is None:
+        raise UsageError(f"{option}: {text!r} is not a time such as 90s, 15m or 3h")
+    return float(found[1]) * _UNITS[found[2]]
+
+
+def parse_deadlines(options: list[str] | None) -> dict[str, float]:
+    """The seconds that ``--deadline-of`` gives to silos. Raises ``UsageError`` if one is not valid."""
+    return {silo: parse_duration("--deadline-of", time) for silo, time in _pairs("--deadline-of", options).items()}
+
+
 def parse_overrides(options: list[str] | None) -> dict[str, str]:
     """The hyperparameters that ``--set`` sets. Raises ``UsageError`` if one is not valid."""
-    overrides: dict[str, str] = {}
+    return _pairs("--set", options)
+
+
+def _pairs(name: str, options: list[str] | None) -> dict[str, str]:
+    """The values of an option that is repeated as KEY=VALUE."""
+    pairs: dict[str, str] = {}
     for option in options or []:
         key, equals, value = option.partition("=")
         if not equals or not key:
-            raise UsageError(f"--set: {option!r} is not KEY=VALUE")
-        if key in overrides:
-            raise UsageError(f"--set: {key} is given twice")
-        overrides[key] = value
-    return overrides
+            raise UsageError(f"{name}: {option!r} is not KEY=VALUE")
+        if key in pairs:
+            raise UsageError(f"{name}: {key} is given twice")
+        pairs[key] = value
+    return pairs

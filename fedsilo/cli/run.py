@@ -45,6 +45,7 @@ def start(
     quorum: options.Quorum = None,
     require_silos: options.RequireSilos = "",
     deadline: options.Deadline = DEADLINE_SECONDS,
+    deadlines_of: options.DeadlinesOf = None,
     run_id: Annotated[
         str, typer.Option(help="The id of the run. The same command with the same id continues the same run.")
     ] = "",
@@ -70,6 +71,7 @@ def start(
         least_silos=max(agent.min_silos or 1 for agent in agents),
         require_silos=options.parse_require_silos(require_silos, selected),
         deadline_seconds=deadline,
+        deadlines=options.parse_deadlines(deadlines_of),
     )
     run = hub.start(planned)
     if as_json:

@@ -27,6 +27,10 @@ AGENT_SILENT_SECONDS = 180.0
 """How long an agent may write nothing before it counts as away: nine of its heartbeats, and far longer than another
 agent would wait to take over."""
 
+PARTY_SILENT_SECONDS = 60.0
+"""How long a party of a run may write no status before it counts as silent: four of its heartbeats, which it also
+writes while it trains."""
+
 LINE_TEXT_LIMIT = 300
 """Characters of an event's text that are shown."""
 

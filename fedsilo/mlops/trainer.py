@@ -33,6 +33,7 @@ from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import registry
 from fedsilo.workload.base import Aggregator, Sums, Trainer, metrics_of, refuse_unsupported
+from fedsilo.workload.checkpoint import Checkpoint
 from fedsilo.workload.registry import SiloData, Workload
 
 import fedml
@@ -196,6 +197,7 @@ def _train(args: Any, task: Workload, model: torch.nn.Module, settings: Settings
     samples, train, test = (_at_any_index(own) for own in (data.num_train, data.train, data.test))
     dataset = [data.num_train, 0, None, None, samples, train, test, 0]
     with Tracker(settings, run, LogSink(), {**parameters(args, data.num_train), "rounds": rounds}) as args.tracker:
+        args.checkpoint = Checkpoint()
         trainer = SiloTrainer(task.trainer(model, args), data, args, rounds)
         fedml.FedMLRunner(args, args.device, dataset, model, client_trainer=trainer).run()
 

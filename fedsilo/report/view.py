@@ -354,7 +354,8 @@ def parameters(history: RunHistory) -> list[Table]:
     """What the run was asked to do, and what the aggregator recorded of it."""
     run = history.run
     asked = {name: getattr(run, name) for name in ("federation", "workload", "rounds", "quorum", "seed")}
-    asked["deadline"] = duration(run.deadline_seconds)
+    longer = (f"{silo} {duration(seconds)}" for silo, seconds in run.deadlines.items())
+    asked["deadline"] = "; ".join([duration(run.deadline_seconds), *longer])
     asked["silos"] = ", ".join(run.silos)
     asked["local models"] = local_models({silo: history.status(silo) for silo in run.silos}) or NONE
     asked["created"] = NONE if history.created is None else _utc(history.created)

@@ -20,7 +20,7 @@ from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState, Publication, Span
 from fedsilo.text import plain
 from fedsilo.training import sums
-from fedsilo.training.comm import MailCommManager, MailManagerMixin
+from fedsilo.training.comm import DIGEST, MailCommManager, MailManagerMixin
 from fedsilo.training.validation import check_bins, check_parameters
 from fedsilo.workload.base import Sums, Trainer
 from fedsilo.workload.registry import SiloData
@@ -119,11 +119,13 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             self.finish()
             return
         self._ledger.status(state=PartyState.TRAINING, round=round_idx)
+        self.args.checkpoint.begin(round_idx, msg_params.get(DIGEST))
         with self._ledger.span(Span.TRAIN, round_idx):
             weights, samples = adapter.train(round_idx)
         if self._publishes_model and round_idx == self.num_rounds - 1:
             self._comm.mailbox.publish_model(weights)
         self.send_model_to_server(0, weights, samples)
+        self.args.checkpoint.finish()
         self._ledger.status(state=PartyState.WAITING)
         self._heard = runtime.monotonic()
 

@@ -43,6 +43,9 @@ TICK = "tick"
 BAD_MAIL = "bad-mail"
 """A local message: a mail could not be opened. It has the mail's sender, and says why in ``REASON``."""
 
+DIGEST = "digest"
+"""The SHA-256 of the mail that a message was made of, in hexadecimal. The receiver adds it."""
+
 _ADDRESSING = (Message.MSG_ARG_KEY_TYPE, Message.MSG_ARG_KEY_SENDER, Message.MSG_ARG_KEY_RECEIVER, ROUND)
 """Message parameters that are in a mail's address and header, and so not among its fields."""
 
@@ -141,6 +144,7 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             if notice.address.receiver == EVERYONE:
                 self._newest_broadcast = mail.round_idx
             message = self._message(mail)
+            message.add_params(DIGEST, notice.digest)
         self._dispatch(message)
 
     def _message(self, mail: Mail) -> Message:

@@ -8,8 +8,12 @@ from fedsilo.config.run import Run
 from fedsilo.errors import FedsiloError
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.reader import Reader
+from fedsilo.ledger.schema import PARTY_SILENT_SECONDS, Status
 from fedsilo.states import FAILED_STATES, PartyState
 from fedsilo.training.rounds import Rounds
+
+EXTENSION_SECONDS = 15.0
+"""For how long a round is extended at a time: a silo's status is written this often."""
 
 log = logging.getLogger(__name__)
 
@@ -29,12 +33,37 @@ class Deadlines:
         """
         now = runtime.monotonic()
         if now >= self._rounds.deadline:
-            self._close()
+            if not self._extend():
+                self._close()
         elif now >= self._rounds.poll_at:
             self._rounds.wait(self._rounds.deadline - now)
             failed = self._read_failed()
             if failed:
                 self._rounds.lose(failed)
+
+    def _extend(self) -> bool:
+        """Wait on for silos that have more time than the others, and are alive. Returns whether there are any.
+
+        A silo writes its status while it trains, so a status that is old means that the silo is gone.
+        """
+        now, opened = runtime.monotonic(), self._rounds.opened
+        left = {
+            silo.name: opened[self._rounds.round_idx] + self._run.deadline_of(silo.name) - now
+            for silo in self._roster.missing
+        }
+        in_time = [name for name, seconds in left.items() if seconds > 0]
+        if not in_time:
+            return False
+        try:
+            statuses = self._reader.statuses(self._run, in_time)
+        except FedsiloError as error:
+            log.warning("the silos' statuses can't be read, so the round stays open: %s", error)
+            alive = in_time
+        else:
+            alive = [name for name in in_time if _is_alive(statuses[name])]
+        if alive:
+            self._rounds.wait(min(EXTENSION_SECONDS, max(left[name] for name in alive)))
+        return bool(alive)
 
     def _close(self) -> None:
         responded, silos, quorum = len(self._roster.responded), len(self._run.silos), self._run.quorum
@@ -65,3 +94,7 @@ class Deadlines:
             for silo, status in statuses.items()
             if status.state in FAILED_STATES
         }
+
+
+def _is_alive(status: Status) -> bool:
+    return status.silent_seconds is not None and status.silent_seconds <= PARTY_SILENT_SECONDS and not status.over

@@ -45,7 +45,8 @@ class Rounds:
         """When the round closes, and when the silos' statuses are read next; on ``time.monotonic``'s clock."""
         self._run, self._aggregator, self._comm, self._ledger = run, aggregator, comm, ledger
         self._broadcast: Notice | None = None  # of the model that opened the round
-        self._opened: dict[int, float] = {}  # when this process opened each round, on the same clock
+        self.opened: dict[int, float] = {}
+        """When this process opened each round, on the same clock."""
 
     @property
     def round_idx(self) -> int:
@@ -103,7 +104,7 @@ class Rounds:
         """Wait for the silos' answers to the broadcast that opens a round."""
         self._aggregator.args.round_idx = round_idx
         self._broadcast = notice
-        self._opened[round_idx] = runtime.monotonic()
+        self.opened[round_idx] = runtime.monotonic()
         self.roster.begin_round(final=round_idx == self._run.rounds)
         self.wait(self._run.deadline_seconds)
         self._ledger.event(Event.OPENED, round_idx, f"{len(self.roster.remaining)} silos")
@@ -140,7 +141,6 @@ class Rounds:
             self._write_status()
             self.advance()
             return
-        silo.heard = runtime.monotonic()
         if not silo.active and not silo.late:
             self.roster.welcome(silo)
             self._ledger.event(Event.JOINED, self.round_idx, f"{silo.name} is here")
@@ -162,7 +162,7 @@ class Rounds:
             index = silo.rank - 1  # FedML counts silos from 0
             self._aggregator.add_local_trained_result(index, model, self.roster.weight(silo))
         self.roster.welcome(silo)
-        silo.answered, silo.evaluation, silo.heard = True, evaluation, runtime.monotonic()
+        silo.answered, silo.evaluation = True, evaluation
         self._write_status()
         self.advance()
 
@@ -173,13 +173,12 @@ class Rounds:
         opening, or the silo's mail before. With a silo that needs longer, each round would pay the deadline in vain.
         """
         now, text = runtime.monotonic(), f"{silo.name} answered round {plain(round_idx, QUOTE_LIMIT)}; dropped"
-        took = now - max(self._opened.get(round_idx, now), silo.heard)
+        took = now - max(self.opened.get(round_idx, now), silo.heard)
         deadline = self._run.deadline_of(silo.name)
-        silo.heard = now
         if silo.late and took > deadline:
             text += f"; it took {took:.0f} s of its {deadline:g} s, and rounds do not wait for it"
         self._ledger.event(Event.LATE, self.round_idx, text)
-        if silo.late and round_idx in self._opened and took <= deadline:
+        if silo.late and round_idx in self.opened and took <= deadline:
             self.roster.welcome(silo)
             self._ledger.event(Event.JOINED, self.round_idx, f"{silo.name} is back")
             self._write_status()

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from typing import Any
 
-from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo import fedml_shim, runtime  # noqa: F401  (fedml_shim before FedML)
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError
 from fedsilo.ledger.writer import Ledger
@@ -48,6 +48,7 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
             super().receive_message(msg_type, msg_params)
         except MailError as error:
             self._rounds.refuse({silo.name: str(error)})
+        silo.heard = runtime.monotonic()
 
     def handle_message_connection_ready(self, msg_params: Message) -> None:
         """Start the rounds, or continue the one that an earlier aggregator had opened."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fedsilo import aws, fedml_shim, names  # noqa: F401  (fedml_shim before FedML)
+from fedsilo import aws, fedml_shim, names, silo_store  # noqa: F401  (fedml_shim before FedML)
 from fedsilo.config.environment import Settings
 from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
@@ -17,6 +17,7 @@ from fedsilo.errors import RefusedError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.training.aggregator import StreamingAggregator
+from fedsilo.training.checkpoint import RunCheckpoint
 from fedsilo.training.client import SiloManager
 from fedsilo.training.comm import MailCommManager
 from fedsilo.training.rounds import Rounds
@@ -24,6 +25,7 @@ from fedsilo.training.server import AggregatorManager
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import registry
 from fedsilo.workload.base import Trainer, refuse_unsupported, state
+from fedsilo.workload.checkpoint import Checkpoint
 
 from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
 
@@ -66,6 +68,8 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
         else:
             data = aws.when_authenticated(patience, lambda: workload.load_silo(args))
             _check_samples(data, policy)
+            store = silo_store.of(settings)
+            args.checkpoint = Checkpoint() if store is None else RunCheckpoint(store, run.id)
             adapter = _adapter(args, workload.trainer(model, args), model, data)
             with Tracker(settings, run.id, ledger, parameters(args, data.num_train)) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger, policy).run()

@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from fedsilo.admin.progress import SILENT_SECONDS, Answer, ProgressLines, RunProgress
+from fedsilo.admin.progress import Answer, ProgressLines, RunProgress
 from fedsilo.config.run import plan
-from fedsilo.ledger.schema import Status
+from fedsilo.ledger.schema import PARTY_SILENT_SECONDS, Status
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState
 
 SILOS = ["cleveland", "hungary", "long-beach"]
 RUN = plan("heart", "heart_disease", SILOS, overrides={}, run_id="run-1", rounds=5, quorum=2)
-SILENT = SILENT_SECONDS + 1
+SILENT = PARTY_SILENT_SECONDS + 1
 
 
 def progress(aggregator: dict[str, Any] | None = None, **silos: dict[str, Any]) -> RunProgress:

@@ -24,7 +24,7 @@ def test_watch_waits_for_silos_at_work_but_not_for_silent_ones(
         last = watch.follow(reader, run, Console(file=StringIO()), poll_seconds=0.05)
     assert last.statuses["cleveland"].state == "FINISHED"
     operator.say("run-1", "cleveland", state="FINISHING")
-    monkeypatch.setattr(progress, "SILENT_SECONDS", -1.0)
+    monkeypatch.setattr(progress, "PARTY_SILENT_SECONDS", -1.0)
     monkeypatch.setattr(watch, "GRACE_SECONDS", 1e9)
     watch.follow(reader, run, Console(file=StringIO()), poll_seconds=0.05)
     assert (

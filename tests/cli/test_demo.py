@@ -50,8 +50,8 @@ def _signals() -> Iterator[None]:
         (["--silos", "2", "--quorum", "3"], "quorum: 3 is more than the 2 silos of the run"),
         (["--quorum", "0"], "quorum: Input should be greater than or equal to 1"),
         (["--rounds", "0"], "rounds: Input should be greater than or equal to 1"),
-        (["--deadline", "nan"], "deadline_seconds: "),
-        (["--deadline", "-1"], "deadline_seconds: Input should be greater than 0"),
+        (["--deadline", "nan"], "--deadline: 'nan' is not a time such as 90s, 15m or 3h"),
+        (["--deadline", "0m"], "deadline_seconds: Input should be greater than 0"),
         (["--federation", "missing.yaml"], "missing.yaml: No such file or directory"),
     ],
 )

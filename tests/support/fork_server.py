@@ -6,15 +6,18 @@ test forks a ``ForkedTrainer``. A local launcher, whose agent is a process of it
 """
 
 import contextlib
+import importlib
 import logging
 import multiprocessing
 import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
 from multiprocessing.connection import Connection, Listener, wait
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
+from typing import Any
 
 from bench.trainers import Trainer, trainer_environment
 from fedsilo.config.environment import Settings
@@ -34,12 +37,20 @@ class ForkedTrainer(Trainer):
     """One party's trainer. ``kill`` and the rest are as in ``Trainer``."""
 
     def __init__(
-        self, party: Settings, policy: Policy, run: RunIdentity, endpoint: str, log: Path, scratch: Path
+        self,
+        party: Settings,
+        policy: Policy,
+        run: RunIdentity,
+        endpoint: str,
+        log: Path,
+        scratch: Path,
+        constants: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
+        """Start it. ``constants`` replace values of modules in its process: by the module's name, then by their own."""
         self.party = party.party
         self.log = log
         environment = trainer_environment(party, endpoint, scratch, policy)
-        self._forked = _fork(environment | run.to_environment(), log)
+        self._forked = _fork(environment | run.to_environment(), log, constants)
 
     @property
     def pid(self) -> int:
@@ -86,20 +97,24 @@ def _run_for(caller: Connection) -> None:
         caller.send(forked.exitcode)
 
 
-def _fork(environment: dict[str, str], log: Path) -> ForkServerProcess:
+def _fork(
+    environment: dict[str, str], log: Path, constants: Mapping[str, dict[str, Any]] | None = None
+) -> ForkServerProcess:
     """Start a trainer with that environment, whose output is appended to the log."""
-    forked = _FORKS.Process(target=_run, args=(environment, log), daemon=True)
+    forked = _FORKS.Process(target=_run, args=(environment, log, constants or {}), daemon=True)
     forked.start()
     return forked
 
 
-def _run(environment: dict[str, str], log: Path) -> None:
+def _run(environment: dict[str, str], log: Path, constants: Mapping[str, dict[str, Any]]) -> None:
     os.setsid()
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     os.environ.clear()
     os.environ.update(environment)
+    for module, values in constants.items():
+        vars(importlib.import_module(module)).update(values)
     logging.getLogger().handlers.clear()  # the modules that were imported before have set up a log
     names = ("FEDSILO_RUN", "FEDSILO_RUN_SHA256", "FEDSILO_RUN_VERSION")
     sys.exit(trainer.main(RunIdentity(*(environment[name] for name in names))))

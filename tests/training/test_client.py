@@ -5,13 +5,18 @@ import torch
 
 from fedsilo import aws
 from fedsilo.errors import FedsiloError, MailError, RefusedError, RunError
+from fedsilo.ledger import writer
 from fedsilo.ledger.objects import MailBucket
+from fedsilo.ledger.schema import Status
 from fedsilo.names import AGGREGATOR
+from fedsilo.states import PartyState
 from fedsilo.training import client, sums
 from fedsilo.workload import registry
 from tests.support.hub import Hub, Party
 from tests.support.played import SOME_MODEL as MODEL
 from tests.support.played import Inbox
+from tests.support.waiting import until
+from workloads.heart_disease.trainer import HeartDiseaseTrainer
 
 DECLARED = registry.declaration("heart_disease")
 
@@ -164,9 +169,29 @@ def test_an_aggregator_that_skips_the_last_round_gets_no_answer(hub: Hub, aggreg
 
 def test_rounds_never_go_back(hub: Hub, aggregator: Inbox) -> None:
     party = Party(hub, "cleveland", hub.run_of(rounds=3))
-    for round_idx in (2, 1, 2):
-        aggregator.mailbox.send("cleveland", "sync", round_idx, {}, {"model": MODEL})
+    aggregator.mailbox.send("cleveland", "sync", 2, {}, {"model": MODEL})
     assert aggregator.wait("update").round_idx == 2
+    for round_idx in (1, 2):
+        aggregator.mailbox.send("cleveland", "sync", round_idx, {}, {"model": MODEL})
     aggregator.mailbox.broadcast(["cleveland"], "sync", 3, {}, {"model": MODEL})
     assert party.end() is None
-    assert [mail.round_idx for mail in aggregator.rest() if mail.kind == "update"] == []
+    assert {mail.kind for mail in aggregator.rest()} == {"status"}
+
+
+def test_a_silo_beats_while_it_trains(hub: Hub, aggregator: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(writer, "INTERVAL_SECONDS", 0.0)
+    run = hub.run_of(silos=["cleveland"], quorum=1, rounds=1)
+    key, bucket = run.keys.status("cleveland"), MailBucket(hub.settings(AGGREGATOR).hub_access("the test"))
+
+    def train_until_it_has_beaten(*_: object) -> None:
+        seen: set[bytes] = set()
+        until(lambda: ((stored := bucket.get(key)) and seen.add(stored.body)) or len(seen) > 3, "three heartbeats")
+        assert all(Status.of(body).state in (PartyState.TRAINING, PartyState.WAITING) for body in seen)
+
+    monkeypatch.setattr(HeartDiseaseTrainer, "train", train_until_it_has_beaten)
+    Party(hub, "cleveland", run)
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 0, {}, {"model": MODEL})
+    assert aggregator.wait("update").round_idx == 0
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 1, {}, {"model": MODEL})
+    aggregator.wait("status")

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from fedsilo import aws
+from fedsilo import aws, runtime
 from fedsilo.errors import RunError
 from fedsilo.names import AGGREGATOR
-from fedsilo.training import rounds
+from fedsilo.states import Event
+from fedsilo.training import deadlines, rounds
 from tests.support.hub import Hub, Party
 from tests.support.played import PlayedSilo
+from tests.support.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -89,3 +91,50 @@ def test_without_enough_silos_the_run_ends_at_once_and_says_why_for_each(
     ):  # fmt: skip
         assert told in str(error)
     assert good.wait().fields["reason"] == str(error)
+
+
+def test_a_round_waits_longer_for_a_slow_silo_that_is_alive(
+    make_hub: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its status is all that it is heard of while it trains. Its update comes after the deadline of the others."""
+    monkeypatch.setattr(deadlines, "EXTENSION_SECONDS", 0.1)
+    hub = make_hub("good", "slow")
+    run = hub.run_of(rounds=1, quorum=1, deadline_seconds=2.0, deadlines={"slow": 200.0})
+    write_status(hub, "slow", {"state": "TRAINING"})
+    aggregator = Party(hub, AGGREGATOR, run)
+    good, slow = PlayedSilo(hub, "good"), PlayedSilo(hub, "slow")
+    good.online()
+    slow.online()
+    good.answer(good.wait(), 1.0)
+    sync = slow.wait()
+    opened = runtime.monotonic()
+    until(lambda: runtime.monotonic() > opened + 2 * run.deadline_seconds, "the deadline of the others to pass")
+    slow.answer(sync, 3.0)
+    final = good.wait()
+    assert final.groups["model"]["linear.weight"].eq(2).all()
+    good.finish(final)
+    slow.finish(final)
+    assert aggregator.end() is None
+    assert not [line for line in hub.record(run).lines[AGGREGATOR] if line.name == Event.DEADLINE]
+
+
+@pytest.mark.parametrize(
+    ("longer", "silent_after"), [(200.0, -1.0), (2.5, 60.0)], ids=["silent", "over its own deadline"]
+)
+def test_a_round_waits_no_longer_for_a_slow_silo_that_is(
+    make_hub: Callable[..., Hub], monkeypatch: pytest.MonkeyPatch, longer: float, silent_after: float
+) -> None:
+    monkeypatch.setattr(deadlines, "EXTENSION_SECONDS", 0.1)
+    monkeypatch.setattr(deadlines, "PARTY_SILENT_SECONDS", silent_after)
+    hub = make_hub("good", "slow")
+    run = hub.run_of(rounds=1, quorum=1, deadline_seconds=2.0, deadlines={"slow": longer})
+    write_status(hub, "slow", {"state": "TRAINING"})
+    aggregator = Party(hub, AGGREGATOR, run)
+    good = PlayedSilo(hub, "good")
+    PlayedSilo(hub, "slow").online()
+    good.online()
+    good.answer(good.wait(), 1.0)
+    good.finish(good.wait())
+    assert aggregator.end() is None
+    closed = [line.text for line in hub.record(run).lines[AGGREGATOR] if line.name == Event.DEADLINE]
+    assert closed == ["closed with 1; missing slow"]

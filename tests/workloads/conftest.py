@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fedsilo.workload import registry
+from fedsilo.workload.checkpoint import Checkpoint
 
 
 class Recorder:
@@ -31,7 +32,7 @@ def _one_thread() -> Iterator[None]:
 def arguments() -> Callable[..., Namespace]:
     def make(name: str, **chosen: Any) -> Namespace:
         fields = {"silo": "cleveland", "data": "packaged", "random_seed": 0, "rank": 1, "comm_round": 1, "round_idx": 0}
-        fields |= {"tracker": Recorder()}
+        fields |= {"tracker": Recorder(), "checkpoint": Checkpoint()}
         given = {key: chosen.pop(key) for key in list(chosen) if key in fields}
         return Namespace(**registry.hyperparameters(name, chosen), **(fields | given))
 

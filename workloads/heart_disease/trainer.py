@@ -50,8 +50,9 @@ class HeartDiseaseTrainer(Trainer):
         global_parameters = [parameter.detach().clone() for parameter in model.parameters()]
         optimizer = OPTIMIZERS[args.client_optimizer](model.parameters(), lr=args.lr, weight_decay=args.weight_decay)
         loss_function = nn.BCEWithLogitsLoss()
-        loader = DataLoader(TensorDataset(*train_data), args.batch_size, shuffle=True, generator=_generator(args))
-        for epoch in range(args.epochs):
+        generator = _generator(args)
+        loader = DataLoader(TensorDataset(*train_data), args.batch_size, shuffle=True, generator=generator)
+        for epoch in args.checkpoint.epochs(args.epochs, model=model, optimizer=optimizer, generator=generator):
             model.train()
             loss_sum = 0.0
             for features, labels in loader:

@@ -36,7 +36,7 @@ class MlpTrainer(Trainer):
         loss_function = nn.BCEWithLogitsLoss()
         # A million samples fit into tensors, and a DataLoader would collect them one by one.
         order = np.random.default_rng((args.random_seed, args.rank, args.round_idx))
-        for epoch in range(args.epochs):
+        for epoch in args.checkpoint.epochs(args.epochs, model=model, optimizer=optimizer, order=order):
             loss_sum = 0.0
             for batch in torch.from_numpy(order.permutation(len(labels))).split(args.batch_size):
                 loss = loss_function(model(inputs[batch]), labels[batch])
