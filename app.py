@@ -5,7 +5,7 @@ import sys
 
 import aws_cdk as cdk
 
-from fedsilo.config.federation import Federation
+from fedsilo.config.federation import Federation, Silo
 from fedsilo.config.load import load_federation
 from fedsilo.errors import SpecError
 from stacks.base import FLAGS
@@ -13,6 +13,7 @@ from stacks.cluster import ClusterStack
 from stacks.data import DataStack
 from stacks.hub import HubStack
 from stacks.network import NetworkStack
+from stacks.store import StoreStack
 from stacks.workload import WorkloadStack
 
 
@@ -25,8 +26,17 @@ def compose(federation: Federation, outdir: str | None = None) -> cdk.App:
         network = NetworkStack(app, federation=federation, party=party)
         cluster = ClusterStack(app, federation=federation, party=party, vpc=network.vpc)
         data = DataStack(app, federation=federation, party=party, logs=network.logs) if party.data == "s3" else None
-        data_key = data.key if data else None
-        WorkloadStack(app, federation=federation, party=party, cluster=cluster.cluster, data_key=data_key)
+        store = None
+        if isinstance(party, Silo) and federation.control_plane == "self-hosted":
+            store = StoreStack(app, federation=federation, silo=party, logs=network.logs)
+        WorkloadStack(
+            app,
+            federation=federation,
+            party=party,
+            cluster=cluster.cluster,
+            data_key=data.key if data else None,
+            store_key=store.key if store else None,
+        )
     return app
 
 

@@ -21,6 +21,8 @@ _READ_VERSION = (*_READ_OBJECT, "s3:GetObjectVersion")
 _WRITE_OBJECT = ("s3:PutObject", "s3:PutObjectTagging", "s3:AbortMultipartUpload")
 _ANY_WRITE = ("s3:Put*", "s3:Abort*")
 """For denials. S3 limits a bucket's policy to 20 KiB, so its statements are short."""
+OWN_STORE_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
+"""What a trainer does with the objects of its silo's own store."""
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 _FIND_QUEUE = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
 _KEY_HEADERS = ("s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-customer-algorithm")
@@ -311,6 +313,15 @@ def own_data(bucket: str, key_arn: str) -> list[Grant]:
         Grant(_READ_OBJECT, [names.bucket_arn(bucket, "*")], why="a party may name its data freely"),
         Grant(("s3:ListBucket",), [names.bucket_arn(bucket)]),
         Grant(("kms:Decrypt",), [key_arn]),
+    ]
+
+
+def own_store(bucket: str, key_arn: str) -> list[Grant]:
+    """The use of a silo's own store. A conditional write also needs the right to read."""
+    return [
+        Grant(OWN_STORE_ACTIONS, [names.bucket_arn(bucket, "*")], why="a trainer names what it keeps"),
+        Grant(("s3:ListBucket",), [names.bucket_arn(bucket)]),
+        Grant(("kms:Decrypt", "kms:GenerateDataKey"), [key_arn]),
     ]
 
 

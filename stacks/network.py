@@ -12,7 +12,7 @@ from aws_cdk import aws_route53resolver as resolver
 from constructs import Construct
 
 from fedsilo import names
-from fedsilo.config.federation import Federation, Party
+from fedsilo.config.federation import Federation, Party, Silo
 from stacks import grants
 from stacks.base import PartyStack
 from stacks.log_bucket import LogBucket
@@ -125,6 +125,14 @@ class NetworkStack(PartyStack):
                 [names.bucket_arn(bucket, key) for bucket in buckets for key in (None, "*")],
             )
         )
+        if isinstance(self.party, Silo):
+            store = names.store_bucket(self._federation.name, self.party.name, self.account)
+            endpoint.add_to_policy(
+                self._own_credentials(
+                    [*grants.OWN_STORE_ACTIONS, "s3:ListBucket"],
+                    [names.bucket_arn(store), names.bucket_arn(store, "*")],
+                )
+            )
         # Two of AWS's own buckets, reached through URLs that AWS has signed: ECR's, with the layers of images, and
         # CloudFormation's, to which the kubectl function reports.
         endpoint.add_to_policy(

@@ -35,6 +35,7 @@ class WorkloadStack(PartyStack):
         party: Party,
         cluster: eks.Cluster,
         data_key: kms.IKey | None,
+        store_key: kms.IKey | None,
     ) -> None:
         super().__init__(
             scope,
@@ -48,7 +49,8 @@ class WorkloadStack(PartyStack):
         self._who = federation.name, party.name
         self._cluster = cluster
         self._hub = grants.HubResources.of(federation)
-        self._data_key = data_key
+        self._data_key, self._store_key = data_key, store_key
+        self._store_bucket = names.store_bucket(*self._who, self.account)
         self._data_bucket = names.data_bucket(*self._who, self.account, party.region)
         if federation.control_plane == "mlops":
             self._run_fedmls_agent()
@@ -111,6 +113,7 @@ class WorkloadStack(PartyStack):
             hub_account=self._hub.account,
             hub_region=self._hub.region,
             data=f"s3://{self._data_bucket}/" if self._data_key else "packaged",
+            store=f"s3://{self._store_bucket}/" if self._store_key else "",
         )
         return settings.to_environment() | {"AWS_REGION": self.party.region}
 
@@ -121,6 +124,7 @@ class WorkloadStack(PartyStack):
             *grants.notices(self._hub, self.party),
             *grants.hub_key(self._hub),
             *self._own_records_and_data(),
+            *(grants.own_store(self._store_bucket, self._store_key.key_arn) if self._store_key else ()),
         ]
 
     def _own_records_and_data(self) -> list[grants.Grant]:

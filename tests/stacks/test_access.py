@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fedsilo import names
-from fedsilo.config.federation import Silo
+from fedsilo.config.federation import Party, Silo
 from fedsilo.keys import INDEX, RunKeys, agent_key, waiting_agent_key
 from tests.support.access import Policies, Question, Who, key_arn, simulate
 from tests.support.cloudformation import ACCOUNT
@@ -224,8 +224,28 @@ def about_data_and_keys(synthesized: Synthesized, who: Who) -> Iterator[Question
         yield Question(who, action, key, hub, expected, context)
 
 
+def about_stores(synthesized: Synthesized, who: Who) -> Iterator[Question]:
+    fed = synthesized.federation
+    for silo in fed.silos:
+        bucket = names.store_bucket(fed.name, silo.name, silo.account or ACCOUNT)
+        own = silo is who.party and who.role == "trainer"
+        for action in OBJECT_ACTIONS:
+            expected = own and action in ("GetObject", "PutObject", "DeleteObject")
+            yield Question(who, f"s3:{action}", names.bucket_arn(bucket, "runs/run-1/checkpoint"), silo, expected)
+        yield Question(who, "s3:ListBucket", names.bucket_arn(bucket), silo, own)
+        (key,) = [
+            key_arn(silo, stack, logical_id)
+            for stack, logical_id, _ in synthesized.resources("AWS::KMS::Key")
+            if stack == names.stack(fed.name, silo.name, "store")
+        ]
+        for action in ("Decrypt", "GenerateDataKey", "ScheduleKeyDeletion"):
+            yield Question(who, f"kms:{action}", key, silo, own and action != "ScheduleKeyDeletion")
+
+
 @pytest.mark.parametrize("synthesized", [pytest.param("example", marks=pytest.mark.e2e), "everything"], indirect=True)
-@pytest.mark.parametrize("about", [about_objects, about_storage, about_queues, about_experiments, about_data_and_keys])
+@pytest.mark.parametrize(
+    "about", [about_objects, about_storage, about_queues, about_experiments, about_data_and_keys, about_stores]
+)
 def test_role_is_allowed_what_it_needs_and_nothing_else(synthesized: Synthesized, about: Any) -> None:
     policies = Policies(synthesized)
     questions = [question for who in roles(synthesized) for question in about(synthesized, who)]
@@ -261,6 +281,11 @@ def test_not_even_an_administrator_of_the_hub_exchanges_a_run_json(synthesized: 
     assert [result == "Allowed" for result in results] == [question.expected for question in questions]
 
 
+def store_of(federation: str, party: Party) -> str:
+    """The ARN of an object in the party's own store; the aggregator has none."""
+    return names.bucket_arn(names.store_bucket(federation, party.name, party.account or ACCOUNT), "x")
+
+
 def test_endpoints_stop_all_traffic_to_others_even_for_an_admin_role(synthesized: Synthesized) -> None:
     """A pod with all permissions, or with others' credentials, still reaches only the federation's resources."""
     fed = synthesized.federation
@@ -276,21 +301,21 @@ def test_endpoints_stop_all_traffic_to_others_even_for_an_admin_role(synthesized
     simulations, expected = [], []
     for party in (party for party in fed.parties if party.egress == "endpoints"):
         own, other = party.account or ACCOUNT, next(p for p in fed.parties if p is not party)
-        experiment = names.experiment(fed.name, party.rank)
-        others = names.experiment(fed.name, other.rank)
         sagemaker = f"arn:aws:sagemaker:{party.region}:{own}:experiment"
         queue = names.data_queue(fed.name, party.name)
         for account, action, resource, passes in (
             (own, "s3:PutObject", names.bucket_arn(bucket, RUN.model(party.name)), True),
             (own, "s3:PutObject", "arn:aws:s3:::somebody-elses/x", False),
+            (own, "s3:PutObject", store_of(fed.name, party), isinstance(party, Silo)),
+            (own, "s3:PutObject", store_of(fed.name, other), False),
             (elsewhere, "s3:PutObject", names.bucket_arn(bucket, RUN.model(party.name)), False),
             (own, "s3:GetObject", f"arn:aws:s3:::prod-{party.region}-starport-layer-bucket/layer", True),
             (own, "s3:PutObject", f"arn:aws:s3:::prod-{party.region}-starport-layer-bucket/layer", False),
             (own, "sqs:SendMessage", names.queue_arn(queue, hub.account or ACCOUNT, hub.region), True),
             (own, "sqs:SendMessage", names.queue_arn("mine", elsewhere, party.region), False),
             (elsewhere, "sqs:SendMessage", names.queue_arn("mine", elsewhere, party.region), False),
-            (own, "sagemaker:CreateExperiment", f"{sagemaker}/{experiment}", True),
-            (own, "sagemaker:CreateExperiment", f"{sagemaker}/{others}", False),
+            (own, "sagemaker:CreateExperiment", f"{sagemaker}/{names.experiment(fed.name, party.rank)}", True),
+            (own, "sagemaker:CreateExperiment", f"{sagemaker}/{names.experiment(fed.name, other.rank)}", False),
         ):
             who = Who("trainer", party, names.role_arn("anything", account))
             policies.identity[who.arn] = [everything]

@@ -16,7 +16,10 @@ from stacks.hub import HubStack
 from tests.support.synthesis import FILES, Synthesized, synthesize
 
 SEEN_WHOLE = {
-    "example": ["heart-hub", "heart-cleveland-network", "heart-cleveland-cluster", "heart-cleveland-workload"],
+    "example": [
+        "heart-hub", "heart-cleveland-network", "heart-cleveland-cluster", "heart-cleveland-workload",
+        "heart-cleveland-store",
+    ],
     "everything": [
         "every-hub", "every-near-data", "every-near-cluster", "every-far-network", "every-far-data",
         "every-far-cluster", "every-far-workload", "every-other-workload",
@@ -53,6 +56,7 @@ def test_every_party_has_one_stack_of_each_kind(whichever: Synthesized) -> None:
         *([names.stack(fed.name, "hub")] if fed.control_plane == "self-hosted" else []),
         *(names.stack(fed.name, p.name, kind) for p in fed.parties for kind in ("network", "cluster", "workload")),
         *(names.stack(fed.name, p.name, "data") for p in fed.parties if p.data == "s3"),
+        *(names.stack(fed.name, s.name, "store") for s in fed.silos if fed.control_plane == "self-hosted"),
     }
 
 
@@ -118,6 +122,23 @@ def test_mail_expires_and_ledgers_do_not(synthesized: Synthesized) -> None:
     assert mail["VersioningConfiguration"] == {"Status": "Enabled"}
     key, value = MAIL_TAG
     assert [r["TagFilters"] for r in rules if "ExpirationInDays" in r] == [[{"Key": key, "Value": value}]]
+
+
+def test_what_a_silo_keeps_for_itself_is_its_own(synthesized: Synthesized) -> None:
+    """Its own key, versions for a day, and only TLS."""
+    fed = synthesized.federation
+    for silo in fed.silos:
+        stack = names.stack(fed.name, silo.name, "store")
+        [bucket] = [found for of, _, found in synthesized.resources("AWS::S3::Bucket") if of == stack]
+        [policy] = [found for of, _, found in synthesized.resources("AWS::S3::BucketPolicy") if of == stack]
+        [encryption] = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+        assert encryption["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+        assert len([found for of, _, found in synthesized.resources("AWS::KMS::Key") if of == stack]) == 1
+        assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+        assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
+        [rule] = bucket["LifecycleConfiguration"]["Rules"]
+        assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": 1}
+        assert "aws:SecureTransport" in json.dumps(policy)
 
 
 def test_every_queue_has_a_dead_letter_queue_with_an_alarm(synthesized: Synthesized) -> None:
