@@ -198,4 +198,4 @@ def test_the_folders_of_old_runs_are_removed_but_not_of_one_that_runs(
     kept = ["heart-1", "heart-2-2", "heart-2-3", "heart-2-4"]
     assert sorted(folder.name for folder in tmp_path.iterdir()) == kept
     assert launcher.log("heart-2-2") == "here\n"
-    launcher.close()
+    launcher.end_own()
