@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.waiting import until
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "requirements" / "install.py"
 
@@ -112,6 +114,61 @@ def test_an_environment_whose_python_is_gone_is_made_anew(installation: Installa
 def test_a_failed_command_is_named(install: ModuleType, installation: Installation) -> None:
     with pytest.raises(install.InstallError, match="exit code 1: false"):
         install.command(installation.environment, "false")
+
+
+RACER = """
+import importlib.util, sys, time
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("install", sys.argv[1])
+install = sys.modules["install"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(install)
+folder = install.REQUIREMENTS = Path(sys.argv[2])
+environment = install.Environment(folder / "environment")
+
+
+def ran(step):
+    with (folder / "ran").open("a") as ran:
+        ran.write(f"{step} ")
+
+
+def empty(environment, interrupted):
+    environment.python.parent.mkdir(parents=True)
+    environment.python.touch()
+    ran("empty")
+
+
+def packages(environment, interrupted):
+    ran("again" if interrupted else "packages")
+    while not (folder / "go").exists():
+        time.sleep(0.01)
+
+
+steps = [install.Step("empty", "an environment", (), empty), install.Step("packages", "packages", (), packages)]
+install.install(environment, steps)
+"""
+
+
+@pytest.mark.parametrize(("killed", "ran"), [(False, "empty packages "), (True, "empty packages again ")])
+def test_a_second_installation_waits_for_the_first_and_goes_on_from_there(
+    tmp_path: Path, killed: bool, ran: str
+) -> None:
+    command = [sys.executable, "-uc", RACER, str(SCRIPT), str(tmp_path)]
+    with (
+        subprocess.Popen(command, stdout=subprocess.DEVNULL) as first,
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as second,
+    ):
+        lines = second.stdout
+        assert lines
+        if "waiting" not in lines.readline():  # the second was the first
+            first, second = second, first
+        until(lambda: list(tmp_path.glob("ran")) and "packages" in (tmp_path / "ran").read_text(), "the step")
+        if killed:
+            first.kill()
+        (tmp_path / "go").touch()
+        assert second.wait(60) == 0
+        assert first.wait(60) == (-9 if killed else 0)
+    assert (tmp_path / "ran").read_text() == ran
 
 
 @pytest.mark.parametrize("words", [[], ["everything"]])
