@@ -109,6 +109,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         check_parameters(model, self._trainer.get_model_params(), "the global model")
         self._trainer.bins = check_bins(msg_params.get(BINS))
         self.round_idx = round_idx
+        self.args.tracker.begin_round()
         adapter = self.trainer_dist_adapter
         adapter.update_dataset()
         adapter.update_model(model)

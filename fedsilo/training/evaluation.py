@@ -7,6 +7,7 @@ from fedsilo.ledger.writer import Ledger
 from fedsilo.states import Event
 from fedsilo.training import sums
 from fedsilo.training.aggregator import StreamingAggregator
+from fedsilo.training.disclosure import Disclosure
 from fedsilo.training.roster import Silo
 from fedsilo.training.tracking import Tracker
 from fedsilo.training.validation import check_bins
@@ -25,6 +26,7 @@ class Evaluations:
     ) -> None:
         self._aggregator, self._declaration = aggregator, declaration
         self._ledger, self._tracker = ledger, tracker
+        self._disclosure = Disclosure(declaration.metrics, None)
 
     @property
     def bins(self) -> list[float] | None:
@@ -99,7 +101,8 @@ class Evaluations:
 
     def _known(self, round_idx: int, added: Sums, whose: str) -> dict[str, Estimate]:
         """The metrics of sums but for those whose bound is too large, which are named in an event."""
-        metrics = metrics_of(self._aggregator.aggregator, added)
+        computed = metrics_of(self._aggregator.aggregator, added)
+        metrics = {name: metric for name, metric in computed.items() if self._disclosure.allows(name, metric.value)}
         for name, metric in metrics.items():
             if not metric.known:
                 self._ledger.event(Event.UNCERTAIN, round_idx, metric.left_out(f"{name} of {whose}"))

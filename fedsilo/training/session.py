@@ -20,6 +20,7 @@ from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.checkpoint import RunCheckpoint
 from fedsilo.training.client import SiloManager
 from fedsilo.training.comm import MailCommManager
+from fedsilo.training.disclosure import Disclosure
 from fedsilo.training.rounds import Rounds
 from fedsilo.training.server import AggregatorManager
 from fedsilo.training.tracking import Tracker, parameters
@@ -50,7 +51,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
     random.seed(run.seed)
     np.random.seed(run.seed)
     torch.manual_seed(run.seed)
-    workload = registry.load(run.workload)
+    workload, declared = registry.load(run.workload), registry.declaration(run.workload).metrics
     model = workload.model(args)
     size = sum(tensor.nbytes for tensor in state(model).values())
     patience = settings.authentication_seconds
@@ -62,7 +63,8 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
             aggregator = StreamingAggregator(
                 args, args.device, workload.aggregator(model, args), len(run.silos), holdout
             )
-            with Tracker(settings, run.id, ledger, parameters(args, None)) as tracker:
+            disclosure = Disclosure(declared, None)
+            with Tracker(settings, run.id, ledger, parameters(args, None), disclosure) as tracker:
                 rounds = Rounds(run, aggregator, comm, ledger, tracker)
                 AggregatorManager(args, aggregator, comm, run, rounds, ledger).run()
         else:
@@ -71,7 +73,8 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
             store = silo_store.of(settings)
             args.checkpoint = Checkpoint() if store is None else RunCheckpoint(store, run.id)
             adapter = _adapter(args, workload.trainer(model, args), model, data)
-            with Tracker(settings, run.id, ledger, parameters(args, data.num_train)) as args.tracker:
+            disclosure = Disclosure(declared, policy.max_metrics_per_round)
+            with Tracker(settings, run.id, ledger, parameters(args, data.num_train), disclosure) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger, policy).run()
 
 

@@ -2,7 +2,7 @@
 
 A thread imports the SDK and makes its calls. The import takes a second and the calls use the network, and learning
 waits for neither. The client retries a call that fails; then the failure is logged and counted, and training
-continues. Everything that is recorded here is in the ledger too.
+continues. What may leave the party (``disclosure.py``) is in the ledger too.
 """
 
 import logging
@@ -17,6 +17,7 @@ import boto3
 from fedsilo import aws, names, runtime
 from fedsilo.config.environment import Settings
 from fedsilo.training import tracking_limits
+from fedsilo.training.disclosure import Disclosure
 
 CLOSE_SECONDS = 30.0
 """How long the end of a part may wait until SageMaker has taken the last metrics."""
@@ -57,7 +58,7 @@ def parameters(args: Namespace, train_data_size: int | None) -> dict[str, int | 
 
 
 class MetricSink(Protocol):
-    """Takes everything that is tracked, whatever SageMaker does: a run's ``Ledger``, or a log."""
+    """Takes what leaves the party, whatever SageMaker does: a run's ``Ledger``, or a log."""
 
     def status(self, **fields: Any) -> None:
         """Take fields of the party's status that have changed."""
@@ -69,20 +70,24 @@ class MetricSink(Protocol):
 class Tracker:
     """Records parameters and metrics of one party's part in one run, as a context manager."""
 
-    def __init__(self, settings: Settings, run: str, sink: MetricSink, parameters: dict[str, Any]) -> None:
+    def __init__(
+        self, settings: Settings, run: str, sink: MetricSink, parameters: dict[str, Any], disclosure: Disclosure
+    ) -> None:
         """Start the thread that records.
 
         Args:
             settings: Which party this is.
             run: The run's id, which names the run in SageMaker too.
-            sink: Takes everything that is recorded.
+            sink: Takes the status, and the metrics that leave the party.
             parameters: The parameters of the party's run, by their names in SageMaker.
+            disclosure: Decides which metrics the sink takes. SageMaker, in the party's own account, takes each one
+                that the workload declares.
         """
         rank = 0 if settings.party == names.AGGREGATOR else settings.rank
         self.experiment = names.experiment(settings.federation, rank)
         """The experiment's name in SageMaker."""
         self._run_name = run
-        self._sink = sink
+        self._sink, self._disclosure = sink, disclosure
         self._parameters, changes = tracking_limits.fit(parameters)
         for change in changes:
             log.warning("SageMaker's limits: %s; the rest is recorded", change)
@@ -103,11 +108,16 @@ class Tracker:
             step: The epoch at a silo, the round at the aggregator.
             bound: How far the exact value can be from ``value``. SageMaker has no place for it.
         """
-        if not math.isfinite(value):
+        if not math.isfinite(value) or not self._disclosure.declares(name):
             return
-        self._sink.metric(name, value, step, bound=bound)
+        if self._disclosure.lets_out(name, value):
+            self._sink.metric(name, value, step, bound=bound)
         if self._thread:
-            self._metrics.put((tracking_limits.metric_name(name), value, step, runtime.now().timestamp()))
+            self._metrics.put((name, value, step, runtime.now().timestamp()))
+
+    def begin_round(self) -> None:
+        """A round begins: the party's policy bounds how many metrics leave in each."""
+        self._disclosure.begin_round()
 
     def __enter__(self) -> "Tracker":
         return self
@@ -116,6 +126,7 @@ class Tracker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Wait until SageMaker has taken the last metrics, at most ``CLOSE_SECONDS``."""
+        self._disclosure.close()
         if self._thread is None:
             return
         self._closing.set()

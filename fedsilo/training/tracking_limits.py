@@ -1,7 +1,6 @@
-"""What SageMaker takes of a run's parameters and metrics. One value beyond a limit would lose all the others.
+"""What SageMaker takes of a run's parameters. One value beyond a limit would lose all the others.
 
 https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_UpdateTrialComponent.html
-https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_metrics_RawMetricData.html
 """
 
 import math
@@ -17,9 +16,6 @@ NAME_CHARACTERS = 256
 
 TEXT_CHARACTERS = 2500
 """The longest text that is the value of a parameter."""
-
-METRIC_CHARACTERS = 255
-"""The longest name of a metric."""
 
 Parameter = int | float | str
 
@@ -48,11 +44,6 @@ def fit(parameters: Mapping[str, Parameter]) -> tuple[dict[str, Parameter], list
             changes += [f"the name of parameter {shown} is cut to {NAME_CHARACTERS} characters"] * (short != name)
             changes += [f"parameter {shown} is cut to {TEXT_CHARACTERS:,} characters"] * _is_cut(value)
     return fitted, changes
-
-
-def metric_name(name: str) -> str:
-    """The name under which SageMaker takes a metric."""
-    return plain(name, METRIC_CHARACTERS) or "unnamed"
 
 
 def _value(value: Parameter) -> Parameter | None:

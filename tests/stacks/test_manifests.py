@@ -166,6 +166,9 @@ def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party:
         "FEDSILO_HUB_ACCOUNT": "111111111111",
         "FEDSILO_HUB_REGION": "eu-central-1",
         "FEDSILO_DATA": data.get(party, "packaged"),
+        "FEDSILO_STORE": "",
+        "FEDSILO_AUTHENTICATION_SECONDS": "600.0",
+        "FEDSILO_TRACKING": "experiments",
         "AWS_REGION": everything.federation.party(party).region,
     }
 

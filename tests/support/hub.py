@@ -21,6 +21,8 @@ from fedsilo.local.federation import create_hub, party_settings
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.store import PART_BYTES
 from fedsilo.training import session
+from fedsilo.training.disclosure import Disclosure
+from fedsilo.workload import registry
 from tests.support.federations import described, run_in
 from tests.support.waiting import WAIT_SECONDS
 
@@ -100,6 +102,11 @@ class Party(threading.Thread):
         self.join(WAIT_SECONDS)
         assert not self.is_alive(), f"{self.name} goes on"
         return self.error
+
+
+def disclosure() -> Disclosure:
+    """What lets the metrics of the heart disease workload out."""
+    return Disclosure(registry.declaration("heart_disease").metrics, None)
 
 
 @pytest.fixture

@@ -16,7 +16,10 @@ from fedsilo.workload.declaration import Declaration
 DECLARED = Declaration.model_validate(
     {
         "hyperparameters": {},
-        "metrics": {},
+        "metrics": {
+            "Test:Loss": {"better": "lower", "range": [0.0, 100.0]},
+            "Test:AUC": {"better": "higher", "range": [0.0, 1.0]},
+        },
         "evaluation": {"count": {"kind": "count"}, "loss": {"kind": "sum", "range": [0.0, 100.0]}},
     }
 )

@@ -11,7 +11,7 @@ from fedsilo.names import AGGREGATOR
 from fedsilo.training import tracking
 from fedsilo.training.tracking import Tracker, parameters
 from tests.support.faulty_proxy import FaultyProxy
-from tests.support.hub import Hub
+from tests.support.hub import Hub, disclosure
 
 ARGUMENTS = Namespace(
     device="cpu",
@@ -28,7 +28,7 @@ ARGUMENTS = Namespace(
 def track(hub: Hub, party: str, metrics: list[tuple[str, float, int]]) -> None:
     ledger = Ledger(hub.settings(party), hub.run)
     samples = None if party == AGGREGATOR else 185
-    with Tracker(hub.settings(party), hub.run.id, ledger, parameters(ARGUMENTS, samples)) as tracker:
+    with Tracker(hub.settings(party), hub.run.id, ledger, parameters(ARGUMENTS, samples), disclosure()) as tracker:
         for name, value, step in metrics:
             tracker.log_metric(name, value, step)
     ledger.close()
@@ -83,7 +83,7 @@ def test_the_sdk_is_told_not_to_report_to_aws(hub: Hub) -> None:
     from sagemaker.core.config.config_schema import TELEMETRY_OPT_OUT_PATH
 
     ledger = Ledger(hub.settings("hungary"), hub.run)
-    with Tracker(hub.settings("hungary"), hub.run.id, ledger, {}) as tracker:
+    with Tracker(hub.settings("hungary"), hub.run.id, ledger, {}, disclosure()) as tracker:
         session = tracker._open_run()._experiment.sagemaker_session
     ledger.close()
     assert resolve_value_from_config(None, TELEMETRY_OPT_OUT_PATH, False, sagemaker_session=session) is True
@@ -97,7 +97,7 @@ def test_sagemaker_that_fails_is_counted_and_logged_and_stops_nothing(
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         proxy.fail_next(sagemaker=10**6)
         ledger = Ledger(hub.settings("hungary"), hub.run)
-        with Tracker(hub.settings("hungary"), hub.run.id, ledger, parameters(ARGUMENTS, 185)) as tracker:
+        with Tracker(hub.settings("hungary"), hub.run.id, ledger, parameters(ARGUMENTS, 185), disclosure()) as tracker:
             tracker.log_metric("Training:Loss", 0.5, 0)
         ledger.close()
     assert ledger._status.tracking_failures >= 1
