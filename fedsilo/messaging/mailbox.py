@@ -106,10 +106,12 @@ class Mailbox:
     def receive(self, seconds: float) -> list[Notice]:
         """Wait for notices, up to ``seconds`` and at most ``queue_settings.LONG_POLL_SECONDS``.
 
-        Notices of another run, for another party, or of a mail that was opened before are dropped with a line in the
-        log. The notice of a broadcast may come more than once, because it is sent again on purpose.
+        Notices of another run are left for whom they are for. Those for another party, or of a mail that was opened
+        before, are dropped with a line in the log. The notice of a broadcast may come more than once, because it is
+        sent again on purpose.
         """
-        return [notice for notice in self._wait(lambda: self._queues.receive(seconds)) if self._is_wanted(notice)]
+        found = self._wait(lambda: self._queues.receive(self.keys.run, seconds))
+        return [notice for notice in found if self._is_wanted(notice)]
 
     def open(self, notice: Notice) -> Mail:
         """Download a mail and check its size, digest and format.
@@ -162,9 +164,7 @@ class Mailbox:
 
     def _is_wanted(self, notice: Notice) -> bool:
         address = notice.address
-        if address.run != self.keys.run:
-            log.warning("dropped mail of run %s", address.run)
-        elif address.receiver not in (self.settings.party, EVERYONE):
+        if address.receiver not in (self.settings.party, EVERYONE):
             log.warning("dropped mail for %s", address.receiver)
         elif notice in self._opened and address.receiver != EVERYONE:
             log.info("dropped a second notice of %s", notice.key)

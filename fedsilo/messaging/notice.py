@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -15,8 +16,15 @@ from fedsilo.keys import MailAddress
 from fedsilo.messaging.queues import QueueUrls
 from fedsilo.text import QUOTE_LIMIT, plain
 
+if TYPE_CHECKING:
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
 BATCH = 10
 """How many messages SQS returns or deletes in one call."""
+
+HAND_BACK_SECONDS = 5
+"""How long a notice of another run is hidden when it is handed back, so that its receiver does not get it again at
+once."""
 
 THREADS = 8
 """How many calls to SQS a party makes at a time."""
@@ -94,14 +102,15 @@ class NoticeQueues:
         """Put the notice into the queue of each receiver."""
         list(self._pool.map(lambda receiver: self.send(receiver, notice), receivers))
 
-    def receive(self, seconds: float) -> list[Notice]:
-        """Wait for notices in the party's own queue.
+    def receive(self, run: str, seconds: float) -> list[Notice]:
+        """Wait for notices of a run in the party's own queue.
 
         They are acknowledged at once, in the background, so no receipt expires while a mail is opened or a round is
         trained. What was received by a party that then died is in the bucket. A notice whose acknowledgement failed
-        comes again.
+        comes again. Notices of other runs are handed back.
 
         Args:
+            run: The run's id.
             seconds: How long to wait, at most ``queue_settings.LONG_POLL_SECONDS``.
 
         Returns:
@@ -112,21 +121,47 @@ class NoticeQueues:
                 QueueUrl=self._own_url,
                 MaxNumberOfMessages=BATCH,
                 WaitTimeSeconds=min(queue_settings.LONG_POLL_SECONDS, max(0, math.ceil(seconds))),
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
-        messages = answer.get("Messages", [])
-        if messages:
-            self._pool.submit(self._acknowledge, [message["ReceiptHandle"] for message in messages])
         notices: dict[Notice, None] = {}  # ordered, without duplicates
-        for message in messages:
-            if (notice := Notice.parse(message["Body"])) is None:
+        done = []
+        for message in answer.get("Messages", []):
+            notice = Notice.parse(message["Body"])
+            if notice and notice.address.run != run and self._hand_back(message, notice):
+                continue
+            done.append(message["ReceiptHandle"])
+            if notice is None:
                 log.warning("dropped a malformed notice: %s", plain(message["Body"], QUOTE_LIMIT))
-            else:
+            elif notice.address.run == run:
                 notices[notice] = None
+        if done:
+            self._pool.submit(self._acknowledge, done)
         return list(notices)
 
     def close(self) -> None:
         """Wait until what was received is acknowledged. Safe to call twice."""
         self._pool.shutdown()
+
+    def _hand_back(self, message: "MessageTypeDef", notice: Notice) -> bool:
+        """Leave a notice of another run for whom it is for.
+
+        Returns:
+            Whether it was handed back. If nobody has taken it often enough, so that it would soon count as
+            undeliverable, it is dropped: its mail is in the bucket.
+        """
+        if int(message["Attributes"]["ApproximateReceiveCount"]) >= queue_settings.MAX_RECEIVE_COUNT - 1:
+            log.warning("dropped mail of run %s, which no trainer has taken", notice.address.run)
+            return False
+        self._pool.submit(self._hide, message["ReceiptHandle"])
+        return True
+
+    def _hide(self, receipt: str) -> None:
+        try:
+            self._sqs.change_message_visibility(
+                QueueUrl=self._own_url, ReceiptHandle=receipt, VisibilityTimeout=HAND_BACK_SECONDS
+            )
+        except (BotoCoreError, ClientError) as error:
+            log.info("a notice of another run comes again later: %s", plain(error))
 
     def _acknowledge(self, receipts: list[str]) -> None:
         try:

@@ -5,11 +5,12 @@ import resource
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 import torch
 
-from fedsilo import aws
+from fedsilo import aws, names
 from fedsilo.errors import DiskError
 from fedsilo.messaging.codec import Mail
 from fedsilo.messaging.mailbox import Mailbox
@@ -18,6 +19,7 @@ from fedsilo.names import AGGREGATOR
 from tests.support import mails
 from tests.support.hub import Hub
 from tests.support.scripted_aws import ScriptedAws
+from tests.support.waiting import until
 
 EVERY_TYPE = {
     "float64": torch.rand(3, 4, dtype=torch.float64),
@@ -148,19 +150,46 @@ def test_a_mail_found_in_the_bucket_is_not_delivered_again_by_its_notice(silo: M
     assert aggregator.receive(0) == []
 
 
-def test_mail_of_another_run_or_for_another_party_is_dropped_with_a_line_in_the_log(
+def test_mail_for_another_party_is_dropped_with_a_line_in_the_log(
     hub: Hub, aggregator: Mailbox, caplog: pytest.LogCaptureFixture
 ) -> None:
-    foreign = hub.mailbox("cleveland", run=f"{hub.run.id}-other")
-    foreign.send(AGGREGATOR, "update", 0, {}, {})
     misled = mails.put(hub.mailbox("cleveland"), b"x", receiver="hungary")
     mails.put_notice(aggregator, misled.to_json())
     with caplog.at_level(logging.WARNING):
         assert aggregator.receive(0) == []
-    assert [record.getMessage() for record in caplog.records] == [
-        f"dropped mail of run {hub.run.id}-other",
-        "dropped mail for hungary",
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["dropped mail for hungary"]
+
+
+def test_mail_of_another_run_is_left_for_its_trainer(
+    hub: Hub, silo: Mailbox, aggregator: Mailbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedsilo.messaging.notice.HAND_BACK_SECONDS", 0)
+    other = hub.mailbox(AGGREGATOR, run=f"{hub.run.id}-other")
+    hub.mailbox("cleveland", run=f"{hub.run.id}-other").send(AGGREGATOR, "update", 0, {}, {})
+    silo.send(AGGREGATOR, "update", 0, {}, {})
+    [own] = aggregator.receive(0)
+    assert own.address.run == hub.run.id
+    [left] = until(lambda: other.receive(0), "the notice to be handed back")
+    assert left.address.run == f"{hub.run.id}-other"
+
+
+def test_mail_of_another_run_that_no_trainer_takes_does_not_end_up_with_the_undeliverable(
+    hub: Hub, aggregator: Mailbox, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("fedsilo.messaging.notice.HAND_BACK_SECONDS", 0)
+    hub.mailbox("cleveland", run=f"{hub.run.id}-other").send(AGGREGATOR, "update", 0, {}, {})
+    dropped = f"dropped mail of run {hub.run.id}-other, which no trainer has taken"
+    until(lambda: not aggregator.receive(0) and dropped in caplog.messages, "the notice to be dropped")
+    sqs = aws.sqs("us-east-1")
+    for queue in (names.data_queue, names.dead_letter_queue):
+        url = sqs.get_queue_url(QueueName=queue(hub.federation.name, AGGREGATOR))["QueueUrl"]
+        until(lambda url=url: left_in(sqs, url) == {"0"}, "an empty queue")
+
+
+def left_in(sqs: Any, url: str) -> set[str]:
+    """How many messages are in the queue: those that wait, and those that were received."""
+    wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+    return set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"].values())
 
 
 @contextmanager
