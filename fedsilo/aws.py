@@ -63,6 +63,9 @@ FIRST_PAUSE_SECONDS = 1.0
 
 LONGEST_PAUSE_SECONDS = 30.0
 
+DISK_FULL = "InsufficientStorage"
+"""The error code by which the local AWS emulator says that its disk is full. AWS has no such code."""
+
 SKEW_SECONDS = 60.0
 """How far AWS's clock may be from this machine's before an error message says so."""
 
@@ -327,6 +330,8 @@ def _error_of_answer(answer: dict[str, Any], who: str, doing: str, check: str) -
         return AuthenticationError(f"{who}: AWS does not accept the credentials ({code}) to {doing}; {todo}")
     if found in (Cause.NO_OBJECT, Cause.NO_RESOURCE) or status == 404:
         return HubError(f"not found: {who} could not {doing}; check that {check}")
+    if code == DISK_FULL:
+        return HubError(f"{who} could not {doing}: {answer['Error'].get('Message', 'the disk is full')}")
     return HubError(f"AWS answered {code} ({status}): {who} could not {doing}; tries: {tries}")
 
 

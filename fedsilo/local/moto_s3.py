@@ -53,9 +53,14 @@ class StoredContent:
         self._size = 0
         with tempfile.NamedTemporaryFile(dir=folder, delete=False) as file:
             self._path = Path(file.name)
-            weakref.finalize(self, self._path.unlink, missing_ok=True)
-            for piece in pieces:
-                self._size += file.write(piece)
+            remove = weakref.finalize(self, self._path.unlink, missing_ok=True)
+            try:
+                for piece in pieces:
+                    self._size += file.write(piece)
+                file.flush()
+            except BaseException:
+                remove()
+                raise
 
     def __len__(self) -> int:
         return self._size

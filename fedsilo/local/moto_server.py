@@ -24,6 +24,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoReque
 from werkzeug.serving import make_server
 
 from fedsilo import runtime
+from fedsilo.aws import DISK_FULL
+from fedsilo.files import disk_error
 from fedsilo.local import moto_s3, moto_sqs
 from fedsilo.local.emulator import ACCESS_KEY_VARIABLE
 
@@ -84,7 +86,7 @@ def _answer(start_response: Any, status: str, code: str, message: str) -> list[b
     return [body]
 
 
-def _application(caller: _Caller, access_key: str) -> Any:
+def _application(caller: _Caller, folder: Path, access_key: str) -> Any:
     """The WSGI application: moto's, for the emulator's clients only. It gets each body in one piece."""
     backends = DomainDispatcherApplication(create_backend_app)
 
@@ -99,7 +101,12 @@ def _application(caller: _Caller, access_key: str) -> Any:
                 gc.collect()  # a request is a cycle of objects, which would keep its body for a while
             body = environ["wsgi.input"].read(length)
             environ |= {"wsgi.input": io.BytesIO(body), "wsgi.input_terminated": True}
-        return backends(environ, start_response)
+        try:
+            return backends(environ, start_response)
+        except OSError as error:
+            if full := disk_error(error, folder, int(environ.get("CONTENT_LENGTH") or 0)):
+                return _answer(start_response, "507 Insufficient Storage", DISK_FULL, str(full))
+            raise
 
     return application
 
@@ -126,7 +133,7 @@ def serve(folder: Path, access_key: str) -> None:
     _patch_core()
     moto_s3.patch_moto(folder)
     moto_sqs.patch_moto(caller)
-    application = _application(caller, access_key)
+    application = _application(caller, folder, access_key)
     server = make_server("127.0.0.1", 0, application, threaded=True, request_handler=_Handler)
     gc.freeze()  # what was imported: no later collection looks at it
     print(server.server_port, flush=True)  # noqa: T201

@@ -6,11 +6,15 @@ import os
 import re
 from pathlib import Path
 
+import boto3
 import pytest
 import requests
 from boto3.s3.transfer import TransferConfig
 
 from fedsilo import aws
+from fedsilo.errors import HubError
+from fedsilo.local.emulator import Emulator
+from tests.support.disk import largest_file
 from tests.support.hub import Hub
 
 LARGE = 20 * 2**20
@@ -120,3 +124,16 @@ def test_a_pages_preflight_is_refused(hub: Hub) -> None:
     answer = requests.options(hub.endpoint, headers=asks, timeout=60)
     assert answer.status_code == 403
     assert "Access-Control-Allow-Origin" not in answer.headers
+
+
+def test_a_full_disk_of_the_emulator_is_named_to_its_clients(tmp_path: Path) -> None:
+    with largest_file(10**5):
+        own = Emulator(folder=tmp_path)
+    with own:
+        session = boto3.session.Session(own.access_key, "any", region_name="us-east-1")
+        s3 = session.client("s3", endpoint_url=own.endpoint)
+        s3.create_bucket(Bucket="bucket")
+        words = rf"^me could not write it: the disk of {tmp_path}/fedsilo-aws-\w+ takes no file .* 1\.0 MB are needed"
+        with pytest.raises(HubError, match=words), aws.translate_errors("me", "write it", "it is there"):
+            s3.put_object(Bucket="bucket", Key="object", Body=bytes(10**6))
+        assert [file for file in tmp_path.rglob("*") if file.is_file()] == []

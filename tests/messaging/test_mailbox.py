@@ -1,10 +1,8 @@
 """What is mailed arrives as it was sent, once."""
 
 import logging
-import resource
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,6 +15,7 @@ from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.store import PART_BYTES
 from fedsilo.names import AGGREGATOR
 from tests.support import mails
+from tests.support.disk import largest_file
 from tests.support.hub import Hub
 from tests.support.scripted_aws import ScriptedAws
 from tests.support.waiting import until
@@ -190,17 +189,6 @@ def left_in(sqs: Any, url: str) -> set[str]:
     """How many messages are in the queue: those that wait, and those that were received."""
     wanted = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
     return set(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=wanted)["Attributes"].values())
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """The operating system refuses to write more into a file of this process."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_spool_that_takes_no_more_is_named_with_what_is_needed(silo: Mailbox, aggregator: Mailbox) -> None:
