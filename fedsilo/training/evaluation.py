@@ -12,7 +12,6 @@ from fedsilo.training.roster import Silo
 from fedsilo.training.tracking import Tracker
 from fedsilo.training.validation import check_bins
 from fedsilo.workload.base import Estimate, Sums, metrics_of
-from fedsilo.workload.declaration import Declaration
 
 MOST_TESTS = 10
 """Test samples that a silo may have for each training sample. With more, it would be the result of all silos."""
@@ -22,11 +21,13 @@ class Evaluations:
     """Records how good each global model is, and chooses the bins in which the silos count their scores."""
 
     def __init__(
-        self, aggregator: StreamingAggregator, declaration: Declaration, ledger: Ledger, tracker: Tracker
+        self, aggregator: StreamingAggregator, expected: sums.Expected, ledger: Ledger, tracker: Tracker
     ) -> None:
-        self._aggregator, self._declaration = aggregator, declaration
+        self.expected = expected
+        """What the silos' sums have to be."""
+        self._aggregator = aggregator
         self._ledger, self._tracker = ledger, tracker
-        self._disclosure = Disclosure(declaration.metrics, None)
+        self._disclosure = Disclosure(expected.declaration.metrics, None)
 
     @property
     def bins(self) -> list[float] | None:
@@ -72,8 +73,9 @@ class Evaluations:
         return accepted
 
     def _read(self, silo: Silo, sent: Sums) -> Sums:
-        section = self._declaration.evaluation
-        found = sums.read(sent, section, self._declaration)
+        declaration = self.expected.declaration
+        section = declaration.evaluation
+        found = sums.read(sent, section, declaration)
         count = sums.samples(found, section)
         if silo.samples is not None and count > MOST_TESTS * silo.samples:
             raise MailError(f"is of {count} samples, more than {MOST_TESTS} times those that it trains on")
@@ -87,7 +89,7 @@ class Evaluations:
 
     def _record_metrics(self, round_idx: int, accepted: dict[str, Sums], totals: Sums) -> None:
         for silo, found in accepted.items():
-            if sums.samples(found, self._declaration.evaluation) < sums.LEAST_SAMPLES:
+            if sums.samples(found, self.expected.declaration.evaluation) < self.expected.least_samples:
                 continue  # they would tell of single samples
             for name, metric in self._known(round_idx, found, silo).items():
                 self._ledger.metric(name, metric.value, round_idx, silo=silo, bound=metric.bound)

@@ -21,8 +21,6 @@ from fedsilo.training.comm import MailCommManager
 from fedsilo.training.evaluation import Evaluations
 from fedsilo.training.roster import Roster, Silo, names_of
 from fedsilo.training.statistics import apply_statistics, read_statistics
-from fedsilo.training.tracking import Tracker
-from fedsilo.workload import registry
 from fedsilo.workload.base import Sums
 
 POLL_SECONDS = 5.0
@@ -37,10 +35,9 @@ class Rounds:
     """
 
     def __init__(
-        self, run: Run, aggregator: StreamingAggregator, comm: MailCommManager, ledger: Ledger, tracker: Tracker
+        self, run: Run, aggregator: StreamingAggregator, comm: MailCommManager, ledger: Ledger, evaluations: Evaluations
     ) -> None:
-        self._declaration = registry.declaration(run.workload)
-        self.roster, self.evaluations = Roster(run), Evaluations(aggregator, self._declaration, ledger, tracker)
+        self.roster, self.evaluations = Roster(run), evaluations
         self.deadline = self.poll_at = 0.0
         """When the round closes, and when the silos' statuses are read next; on ``time.monotonic``'s clock."""
         self._run, self._aggregator, self._comm, self._ledger = run, aggregator, comm, ledger
@@ -75,7 +72,7 @@ class Rounds:
 
     def open_first_round(self) -> None:
         """Make the first model of the silos' statistics and open round 0, unless a statistic does not fit."""
-        statistics, reasons = read_statistics(self.roster, self._declaration)
+        statistics, reasons = read_statistics(self.roster, self.evaluations.expected)
         if reasons:
             self.refuse(reasons)
             return

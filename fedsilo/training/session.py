@@ -21,8 +21,10 @@ from fedsilo.training.checkpoint import RunCheckpoint
 from fedsilo.training.client import SiloManager
 from fedsilo.training.comm import MailCommManager
 from fedsilo.training.disclosure import Disclosure
+from fedsilo.training.evaluation import Evaluations
 from fedsilo.training.rounds import Rounds
 from fedsilo.training.server import AggregatorManager
+from fedsilo.training.sums import Expected
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import registry
 from fedsilo.workload.base import Trainer, refuse_unsupported, state
@@ -51,7 +53,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
     random.seed(run.seed)
     np.random.seed(run.seed)
     torch.manual_seed(run.seed)
-    workload, declared = registry.load(run.workload), registry.declaration(run.workload).metrics
+    workload, declared = registry.load(run.workload), registry.declaration(run.workload)
     model = workload.model(args)
     size = sum(tensor.nbytes for tensor in state(model).values())
     patience = settings.authentication_seconds
@@ -63,9 +65,10 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
             aggregator = StreamingAggregator(
                 args, args.device, workload.aggregator(model, args), len(run.silos), holdout
             )
-            disclosure = Disclosure(declared, None)
+            disclosure = Disclosure(declared.metrics, None)
             with Tracker(settings, run.id, ledger, parameters(args, None), disclosure) as tracker:
-                rounds = Rounds(run, aggregator, comm, ledger, tracker)
+                evaluations = Evaluations(aggregator, Expected(declared, policy.min_samples), ledger, tracker)
+                rounds = Rounds(run, aggregator, comm, ledger, evaluations)
                 AggregatorManager(args, aggregator, comm, run, rounds, ledger).run()
         else:
             data = aws.when_authenticated(patience, lambda: workload.load_silo(args))
@@ -73,7 +76,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
             store = silo_store.of(settings)
             args.checkpoint = Checkpoint() if store is None else RunCheckpoint(store, run.id)
             adapter = _adapter(args, workload.trainer(model, args), model, data)
-            disclosure = Disclosure(declared, policy.max_metrics_per_round)
+            disclosure = Disclosure(declared.metrics, policy.max_metrics_per_round)
             with Tracker(settings, run.id, ledger, parameters(args, data.num_train), disclosure) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger, policy).run()
 

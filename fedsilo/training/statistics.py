@@ -8,16 +8,15 @@ from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.roster import Silo
 from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import BAD_SUMS_ERRORS, Sums
-from fedsilo.workload.declaration import Declaration
 from fedsilo.workload.disclosure import disclosed
 
 
-def read_statistics(silos: Iterable[Silo], declaration: Declaration) -> tuple[dict[str, Sums], dict[str, str]]:
+def read_statistics(silos: Iterable[Silo], expected: sums.Expected) -> tuple[dict[str, Sums], dict[str, str]]:
     """Read the statistics of the silos that have joined.
 
     Args:
         silos: The silos; those without statistics have not joined.
-        declaration: What the workload declares of its statistics.
+        expected: What the statistics have to be.
 
     Returns:
         The statistics by the silos' names, and for each silo whose statistics can't be true, why.
@@ -28,19 +27,20 @@ def read_statistics(silos: Iterable[Silo], declaration: Declaration) -> tuple[di
         if silo.statistics is None:
             continue
         try:
-            statistics[silo.name] = _read(silo, silo.statistics, declaration)
+            statistics[silo.name] = _read(silo, silo.statistics, expected)
         except MailError as error:
             reasons[silo.name] = f"its statistic {error}"
     return statistics, reasons
 
 
-def _read(silo: Silo, sent: Sums, declaration: Declaration) -> Sums:
+def _read(silo: Silo, sent: Sums, expected: sums.Expected) -> Sums:
+    declaration = expected.declaration
     found = sums.read(sent, declaration.statistics, declaration)
     count = sums.samples(found, declaration.statistics)
     if declaration.statistics and count != silo.samples:
         raise MailError(f"is of {count} samples, and it declares {silo.samples}")
-    if declaration.statistics and count < sums.LEAST_SAMPLES:
-        raise MailError(f"is of {count} samples; fewer than {sums.LEAST_SAMPLES} would tell of single ones")
+    if declaration.statistics and count < expected.least_samples:
+        raise MailError(f"is of {count} samples; the aggregator's policy.min_samples is {expected.least_samples}")
     return found
 
 

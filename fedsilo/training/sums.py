@@ -5,6 +5,7 @@ dtypes, and what one sample can add to each element. No other silo's sums are ne
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 
@@ -23,11 +24,18 @@ flattened tensor, ascending, and their values."""
 TOLERANCE = 1e-9
 """How far a sum may be outside its range, as a fraction of the largest value: what float64 rounds when it adds up."""
 
-LEAST_SAMPLES = 10
-"""The sums of fewer samples would tell of single ones: they are neither used for the first model nor shown by silo."""
-
 Section = Mapping[str, Sum]
 """The declared sums of ``Trainer.statistics`` or of ``Trainer.test``, by name."""
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the aggregator expects of the silos' sums."""
+
+    declaration: Declaration
+    """The workload's sums and features."""
+    least_samples: int
+    """The fewest samples whose sums are used for the first model, or shown by silo: ``policy.min_samples``."""
 
 
 def pack(sums: Sums) -> Sums:

@@ -10,6 +10,7 @@ from fedsilo.errors import MailError
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.evaluation import Evaluations
 from fedsilo.training.roster import Silo
+from fedsilo.training.sums import Expected
 from fedsilo.workload.base import Aggregator, Estimate, Sums
 from fedsilo.workload.declaration import Declaration
 
@@ -72,7 +73,7 @@ def evaluations(recorder: Recorder, holdout: Sums | None = None) -> Evaluations:
     args = Namespace(federated_optimizer="FedAvg", round_idx=0, client_num_per_round=3, dataset="")
     workload = MeanLoss(torch.nn.Linear(1, 1), args)
     streaming = StreamingAggregator(args, torch.device("cpu"), workload, 3, holdout)
-    return Evaluations(streaming, DECLARED, recorder, recorder)  # type: ignore[arg-type]
+    return Evaluations(streaming, Expected(DECLARED, 10), recorder, recorder)  # type: ignore[arg-type]
 
 
 def silos(**sent: Sums | None) -> list[Silo]:

@@ -9,6 +9,7 @@ from fedsilo.errors import RunError
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.roster import Silo
 from fedsilo.training.statistics import apply_statistics, read_statistics
+from fedsilo.training.sums import Expected
 from fedsilo.workload import registry
 from fedsilo.workload.base import Aggregator, Sums
 from tests.support.played import LEAST, MOST, SOME_STATISTICS, statistics_of
@@ -18,7 +19,7 @@ ALL = "age, sex, trestbps, chol, fbs, and 8 more"
 
 SQUARES = f"sum_of_squares of {ALL}"
 
-DECLARED = registry.declaration("heart_disease")
+EXPECTED = Expected(registry.declaration("heart_disease"), least_samples=10)
 
 
 class OneOver(Aggregator):
@@ -62,7 +63,7 @@ def test_a_silo_is_found_whoever_comes_first(change: Sums, reason: str) -> None:
     """On a tie of forms the first one won, and a negative count ended everyone's run."""
     odd, good = silo("odd", SOME_STATISTICS | change), silo("good", SOME_STATISTICS)
     for silos in ([odd, good], [good, odd], [odd, silo("odd-too", odd.statistics), good]):
-        statistics, reasons = read_statistics(silos, DECLARED)
+        statistics, reasons = read_statistics(silos, EXPECTED)
         assert statistics.keys() == {"good"}
         assert reasons["odd"] == reason
         assert "good" not in reasons
@@ -70,15 +71,15 @@ def test_a_silo_is_found_whoever_comes_first(change: Sums, reason: str) -> None:
 
 def test_the_statistics_of_a_few_patients_are_not_used() -> None:
     few = statistics_of(LEAST.repeat(9, 1))
-    assert read_statistics([silo("few", few, samples=9)], DECLARED) == (
+    assert read_statistics([silo("few", few, samples=9)], EXPECTED) == (
         {},
-        {"few": "its statistic is of 9 samples; fewer than 10 would tell of single ones"},
+        {"few": "its statistic is of 9 samples; the aggregator's policy.min_samples is 10"},
     )
 
 
 def test_a_workload_without_statistics_gets_none() -> None:
     silos = [silo("west", {}), silo("absent", None), silo("odd", SOME_STATISTICS)]
-    statistics, reasons = read_statistics(silos, registry.declaration("mlp"))
+    statistics, reasons = read_statistics(silos, Expected(registry.declaration("mlp"), 10))
     assert statistics == {"west": {}}
     assert reasons == {"odd": "its statistic holds count, which the workload does not declare"}
 
