@@ -180,7 +180,7 @@ def test_a_round_goes_on_when_the_store_fails(
 
 def test_a_trainer_killed_by_sigkill_goes_on_from_its_last_epoch(endpoint: str, tmp_path: Path) -> None:
     """A real process, between a played aggregator's broadcast and its own update."""
-    epochs = 30
+    epochs = 16
     federation = RunningFederation(endpoint, tmp_path, rounds=1, hyperparameters={"epochs": epochs})
     store = FolderStore(tmp_path / "store")
     settings = federation.settings("cleveland").model_copy(update={"store": str(tmp_path / "store")})
