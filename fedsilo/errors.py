@@ -84,6 +84,10 @@ class RunError(FedsiloError):
     """A run can't continue: there is no quorum, it was aborted, or the aggregator does not answer."""
 
 
+class ModelError(FedsiloError):
+    """A workload's model can't take part in a run. The message names the tensor and says what is allowed."""
+
+
 class LauncherError(FedsiloError):
     """A trainer's job can't be created, read or removed. The message says what was asked of whom."""
 

@@ -84,18 +84,18 @@ class RunKeys:
         """The prefix of the mails of ``sender`` to ``receiver``."""
         return f"{self.outboxes(sender)}{receiver}/"
 
-    def mail(self, sender: str, receiver: str, seq: int, kind: str) -> "MailAddress":
-        """The address of the mail number ``seq`` of ``sender``."""
-        return MailAddress(self.run, sender, receiver, seq, kind)
+    def mail(self, sender: str, receiver: str, seq: int, kind: str, round_idx: int) -> "MailAddress":
+        """The address of the mail number ``seq`` of ``sender``, which belongs to a round."""
+        return MailAddress(self.run, sender, receiver, seq, round_idx, kind)
 
     def broadcast(self, round_idx: int) -> "MailAddress":
         """The address of the global model that opens a round: one object for all silos, and the round's checkpoint."""
-        return MailAddress(self.run, AGGREGATOR, EVERYONE, round_idx)
+        return MailAddress(self.run, AGGREGATOR, EVERYONE, round_idx, round_idx)
 
 
 _MAIL_KEY = re.compile(
     rf"runs/(?P<run>{RUN_PATTERN})/(?P<sender>{NAME_PATTERN})/outbox/(?P<receiver>{NAME_PATTERN})/"
-    r"(?P<seq>[0-9]{6})(-(?P<kind>[a-z]+))?\.safetensors"
+    r"(?P<seq>[0-9]{6})(-(?P<kind>[a-z]+)-(?P<round>[0-9]{6}))?\.safetensors"
 )
 
 
@@ -111,13 +111,15 @@ class MailAddress:
     """The party that the mail is for, or ``EVERYONE``."""
     seq: int
     """The number of the mail among those of its sender; of a broadcast, the round that it opens."""
+    round_idx: int
+    """The round that the mail belongs to, from 0."""
     kind: str | None = None
     """The kind of mail; None for a broadcast."""
 
     @property
     def key(self) -> str:
         """The key of the mail's object."""
-        kind = "" if self.kind is None else f"-{self.kind}"
+        kind = "" if self.kind is None else f"-{self.kind}-{self.round_idx:06d}"
         return f"{RunKeys(self.run).outbox(self.sender, self.receiver)}{self.seq:06d}{kind}.safetensors"
 
     @classmethod
@@ -126,4 +128,5 @@ class MailAddress:
         found = _MAIL_KEY.fullmatch(key)
         if found is None:
             return None
-        return cls(found["run"], found["sender"], found["receiver"], int(found["seq"]), found["kind"])
+        round_idx = int(found["round"] or found["seq"])
+        return cls(found["run"], found["sender"], found["receiver"], int(found["seq"]), round_idx, found["kind"])

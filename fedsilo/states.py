@@ -97,6 +97,8 @@ class Event(StrEnum):
     """A silo's part has ended, as its status says."""
     REFUSED = "refused"
     """The aggregator ended a silo's part."""
+    CAPPED = "capped"
+    """A silo's updates weigh less than it has samples, because it has far more than the median silo."""
     IGNORED = "ignored"
     """A silo's evaluation was left out of the metrics."""
     UNCERTAIN = "uncertain"

@@ -9,15 +9,22 @@ from hypothesis import strategies as st
 from fedsilo.keys import MailAddress, RunKeys
 from tests.support.strategies import NAMES, RUN_IDS
 
-KEY = "runs/run-1/cleveland/outbox/aggregator/000007-update.safetensors"
+KEY = "runs/run-1/cleveland/outbox/aggregator/000007-update-000003.safetensors"
 
 
 @given(
-    run=RUN_IDS, sender=NAMES, receiver=NAMES, seq=st.integers(0, 999_999), kind=st.from_regex("[a-z]+", fullmatch=True)
+    run=RUN_IDS,
+    sender=NAMES,
+    receiver=NAMES,
+    seq=st.integers(0, 999_999),
+    kind=st.from_regex("[a-z]+", fullmatch=True),
+    round_idx=st.integers(0, 999_999),
 )
-def test_a_mails_key_says_what_it_was_made_of(run: str, sender: str, receiver: str, seq: int, kind: str) -> None:
-    address = RunKeys(run).mail(sender, receiver, seq, kind)
-    assert address == MailAddress(run, sender, receiver, seq, kind)
+def test_a_mails_key_says_what_it_was_made_of(
+    run: str, sender: str, receiver: str, seq: int, kind: str, round_idx: int
+) -> None:
+    address = RunKeys(run).mail(sender, receiver, seq, kind, round_idx)
+    assert address == MailAddress(run, sender, receiver, seq, round_idx, kind)
     assert MailAddress.parse(address.key) == address
     assert address.key.startswith(RunKeys(run).party(sender)), "below the only prefix where the sender may write"
 
@@ -25,7 +32,7 @@ def test_a_mails_key_says_what_it_was_made_of(run: str, sender: str, receiver: s
 @given(run=RUN_IDS, round_idx=st.integers(0, 100_000))
 def test_a_broadcasts_key_says_its_round(run: str, round_idx: int) -> None:
     address = RunKeys(run).broadcast(round_idx)
-    assert address == MailAddress(run, "aggregator", "all", round_idx, kind=None)
+    assert address == MailAddress(run, "aggregator", "all", round_idx, round_idx, kind=None)
     assert MailAddress.parse(address.key) == address
 
 
@@ -65,6 +72,9 @@ def test_a_key_with_one_character_changed_or_added_is_another_address_or_none(pl
         KEY.replace("000007", "00000٧"),  # noqa: RUF001
         KEY.replace("000007", "-00007"),
         KEY.replace("-update", "-"),
+        KEY.replace("-update-000003", "-update"),
+        KEY.replace("-update-000003", "-000003"),
+        KEY.replace("000003", "0000003"),
         KEY.replace("-update", "-update-update"),
         KEY.replace("update", "UPDATE"),
         KEY.replace("outbox", "inbox"),

@@ -155,6 +155,10 @@ class Status(_Document):
     """From the aggregator: why it refused a silo, by the silo's name."""
     contributions: Annotated[Mapping[str, int], _read(lenient.counts)] = {}
     """From the aggregator: how many rounds were closed with a silo's update in the aggregate, by the silo's name."""
+    weight_cap: _Count = None
+    """From the aggregator: the most that a silo's update of the open round weighs, in samples."""
+    capped: _Names = ()
+    """From the aggregator: the silos whose updates of the open round weigh less than they have samples."""
     metrics: Annotated[Mapping[str, float], _read(lenient.metrics), PlainSerializer(_finite)] = {}
     """From the aggregator: the newest metrics of the global model."""
     bounds: Annotated[Mapping[str, float], _read(lenient.metrics)] = {}

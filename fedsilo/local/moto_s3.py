@@ -10,6 +10,7 @@ import threading
 import weakref
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -158,7 +159,7 @@ class OldMail:
         for bucket, address in reversed(self._sizes):
             mailed_in = runs.setdefault(bucket, {})
             mailed_in.setdefault(address.run)
-            alike = (bucket, MailAddress(address.run, address.sender, address.receiver, 0, address.kind))
+            alike = (bucket, replace(address, seq=0, round_idx=0))
             newer[alike] += 1
             if newer[alike] > KEPT_MAILS or address.run not in list(mailed_in)[:KEPT_RUNS]:
                 found.append((bucket, address))

@@ -20,7 +20,6 @@ from fedsilo.errors import MailError
 from fedsilo.files import explained
 from fedsilo.messaging.messages import MODEL, MailKind
 from fedsilo.messaging.notice import Notice
-from fedsilo.names import EVERYONE
 from fedsilo.text import QUOTE_LIMIT, REASON_LIMIT, plain
 
 Tensors = Mapping[str, torch.Tensor]
@@ -50,23 +49,41 @@ class Mail:
 
 
 def write(path: Path, kind: str, round_idx: int, fields: Mapping[str, Any], groups: Mapping[str, Tensors]) -> None:
-    """Write a mail's file. The arguments are those of ``Mail``; tensors of any dtype and shape are kept bit for bit."""
-    tensors = {
-        f"{group}/{name}": tensor.contiguous() for group, named in groups.items() for name, tensor in named.items()
-    }
+    """Write a mail's file. The arguments are those of ``Mail``."""
+    tensors = {f"{group}/{name}": tensor for group, named in groups.items() for name, tensor in named.items()}
     header = json.dumps({"kind": kind, "round": round_idx, "fields": dict(fields)})
     save(path, tensors, {_HEADER: header})
 
 
 def save(path: Path, tensors: Tensors, metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file. Raises ``DiskError`` if the disk is full."""
-    with explained(path, sum(tensor.nbytes for tensor in tensors.values())):
+    """Write a safetensors file of tensors of any shape and strides, which are kept bit for bit.
+
+    Tensors that share memory, as tied parameters do, are each written whole.
+
+    Raises:
+        DiskError: The disk is full.
+    """
+    whole = _apart(tensors)
+    with explained(path, sum(tensor.nbytes for tensor in whole.values())):
         try:
-            save_file(dict(tensors), path, metadata=metadata)
+            save_file(whole, path, metadata=metadata)
         except SafetensorError as error:
             if code := _OS_ERROR.search(str(error)):
                 raise OSError(int(code[1]), str(error)) from error
             raise
+
+
+def _apart(tensors: Tensors) -> dict[str, torch.Tensor]:
+    """The tensors, contiguous and without common memory, which safetensors refuses to write. No other is copied."""
+    apart: dict[str, torch.Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.contiguous()
+        if own.untyped_storage().data_ptr() in storages:
+            own = own.clone()
+        storages.add(own.untyped_storage().data_ptr())
+        apart[name] = own
+    return apart
 
 
 def read(path: Path, notice: Notice) -> Mail:
@@ -77,8 +94,7 @@ def read(path: Path, notice: Notice) -> Mail:
         notice: The notice of the mail.
 
     Raises:
-        MailError: The file is not a mail, or its header says another kind, or of a broadcast another round, than its
-            address.
+        MailError: The file is not a mail, or its header says another kind or another round than its address.
     """
     try:
         with safe_open(path, framework="pt") as file:
@@ -99,8 +115,7 @@ def read(path: Path, notice: Notice) -> Mail:
     address = notice.address
     if kind != (expected := address.kind or MailKind.SYNC):
         raise MailError(f"{notice} is of kind {expected}, but its header says kind {plain(kind, QUOTE_LIMIT)!r}")
-    if address.receiver == EVERYONE and round_idx != address.seq:
-        raise MailError(
-            f"{notice} opens round {address.seq}, but its header says round {plain(round_idx, QUOTE_LIMIT)}"
-        )
+    if round_idx != address.round_idx:
+        said = plain(round_idx, QUOTE_LIMIT)
+        raise MailError(f"{notice} belongs to round {address.round_idx}, but its header says round {said}")
     return Mail(address.sender, address.seq, kind, round_idx, fields, groups)

@@ -72,7 +72,7 @@ class Mailbox:
             fields: JSON values by name.
             groups: Tensors by group and name.
         """
-        address = self.keys.mail(self.settings.party, receiver, self._next_seq, kind)
+        address = self.keys.mail(self.settings.party, receiver, self._next_seq, kind, round_idx)
         self._next_seq += 1
         notice = self._upload(address, kind, round_idx, fields, groups)
         self._wait(lambda: self._queues.send(receiver, notice))
@@ -98,7 +98,7 @@ class Mailbox:
     def publish_model(self, model: Tensors) -> None:
         """Store the run's result as the party's ``model.safetensors``, under the tensors' own names."""
         with self._spooled() as path:
-            codec.save(path, {name: tensor.contiguous() for name, tensor in model.items()})
+            codec.save(path, model)
             self._wait(lambda: self._store.upload_model(path, self.keys.model(self.settings.party)))
 
     # --- receiving
@@ -112,6 +112,15 @@ class Mailbox:
         """
         found = self._wait(lambda: self._queues.receive(self.keys.run, seconds))
         return [notice for notice in found if self._is_wanted(notice)]
+
+    def verify(self, notice: Notice) -> None:
+        """Check that a mail is in the bucket as its notice says, without downloading it.
+
+        Raises:
+            NoticeError: The notice is wrong, as in ``open``.
+            MailError: The mail is too large.
+        """
+        self._wait(lambda: self._store.verify(notice))
 
     def open(self, notice: Notice) -> Mail:
         """Download a mail and check its size, digest and format.

@@ -44,6 +44,9 @@ BINS = "bins"
 CONTRIBUTIONS = "contributions"
 """Of a broadcast: to how many rounds each silo has contributed, by its name. A restarted aggregator goes on with it."""
 
+WEIGHT_CAP = "weight_cap"
+"""Of a broadcast: the most that an update of the round weighs, in samples. A restarted aggregator goes on with it."""
+
 REASON = "reason"
 """Why a silo's part has ended, or why a mail could not be opened."""
 

@@ -110,6 +110,23 @@ class MailStore:
             said = plain(notice.digest, 12)
             raise MailError(f"{notice} has SHA-256 {plain(digest, 12)}, but says {said}: it was changed on the way")
 
+    def verify(self, notice: Notice) -> None:
+        """Check that there is a mail as its notice says. Whether it can be read is seen when it is downloaded.
+
+        Raises:
+            NoticeError: There is no such mail, or it is not as the notice says.
+            MailError: The mail is too large.
+        """
+        with self._access.translate_errors(f"read {self._bucket}/{notice.key}"):
+            try:
+                self._check(notice, self._look(notice.key))
+            except ClientError as error:
+                cause = aws.cause(error)
+                if cause is Cause.NO_OBJECT:
+                    raise NoticeError(f"{notice} does not exist") from error
+                if cause not in (Cause.ARCHIVED, *_OF_THE_OBJECT):
+                    raise
+
     def newest(self, prefix: str, kind: str | None = None) -> Notice | None:
         """The mail of a kind with the highest number below ``prefix``; None if no mail of the kind is there."""
         mails = [address for address in self.addresses(prefix) if address.kind == kind]

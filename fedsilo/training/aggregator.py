@@ -1,4 +1,4 @@
-"""The weighted mean of the silos' updates, as a running sum."""
+"""The weighted mean of the silos' updates, as running sums."""
 
 from argparse import Namespace
 from collections import OrderedDict
@@ -7,7 +7,9 @@ from typing import Any
 import torch
 
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo.errors import MailError, ModelError
 from fedsilo.messaging.codec import Tensors
+from fedsilo.training.mean import Sum, begin_sum
 from fedsilo.training.validation import check_parameters
 from fedsilo.workload.base import Aggregator
 
@@ -15,16 +17,26 @@ from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator
 
 
 class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
-    """FedML's aggregator with a running weighted sum, so that memory does not grow with the number of silos.
+    """FedML's aggregator with running weighted sums, so that memory does not grow with the number of silos.
 
-    It holds the global model and one sum. The update that is being added is a third model for that moment.
+    It holds the global model and one sum of each tensor. The update that is being added is a third model for that
+    moment.
     """
 
     def __init__(self, args: Namespace, device: torch.device, aggregator: Aggregator, silos: int, holdout: Any) -> None:
         super().__init__(None, holdout, 0, {}, {}, {}, silos, device, args, aggregator)
-        self._sum: OrderedDict[str, torch.Tensor] = OrderedDict()
+        self._sums: OrderedDict[str, Sum] = OrderedDict()
+        self._most = 0
         self.weight = 0
         """The weight of all updates in the sum, in samples."""
+
+    def begin_round(self, most: int) -> None:
+        """Forget what was added, and begin a new sum.
+
+        Args:
+            most: The most that the weights of all updates of the round can add up to.
+        """
+        self._sums, self._most, self.weight = OrderedDict(), most, 0
 
     def add_local_trained_result(self, index: int, model_params: Tensors, sample_num: int) -> None:
         """Add a silo's update to the sum.
@@ -39,29 +51,24 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
         """
         check_parameters(model_params, self.get_global_model_params(), "the update")
         for name, tensor in model_params.items():
-            if name in self._sum:
-                self._sum[name].add_(tensor, alpha=sample_num)
+            if name in self._sums:
+                self._sums[name].add(tensor, sample_num)
             else:
-                self._sum[name] = tensor.to(_sum_dtype(tensor.dtype)) * sample_num
+                self._sums[name] = begin_sum(tensor, sample_num, self._most)
         self.weight += sample_num
 
     def aggregate(self) -> None:
-        """Make the weighted mean the global model and begin a new sum."""
-        current = self.get_global_model_params()
-        for name, total in self._sum.items():
-            total.div_(self.weight)
-            if not current[name].is_floating_point():
-                total.round_()
-            self._sum[name] = total.to(current[name].dtype)
-        self.set_global_model_params(self.aggregator.on_after_aggregation(self._sum))
-        self._sum, self.weight = OrderedDict(), 0
+        """Make the weighted mean the global model, after the workload's ``on_after_aggregation``.
 
-
-def _sum_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which values of ``dtype`` are added up.
-
-    Half precision would overflow. A counter, such as batch norm's, has a mean that is not an integer.
-    """
-    if not dtype.is_floating_point:
-        return torch.float64
-    return torch.promote_types(dtype, torch.float32)
+        Raises:
+            ModelError: What ``on_after_aggregation`` returns can't be the model. The global model stays as it was.
+        """
+        # One by one, so that a sum is gone when the next mean is made.
+        means = OrderedDict((name, self._sums.pop(name).mean(self.weight)) for name in list(self._sums))
+        self.weight = 0
+        model = self.aggregator.on_after_aggregation(means)
+        try:
+            check_parameters(model, self.get_global_model_params(), "the new global model")
+        except MailError as error:
+            raise ModelError(f"{error}; see on_after_aggregation of the workload's aggregator") from error
+        self.set_global_model_params(model)

@@ -87,7 +87,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             self._comm.deliver(finish)
         sent = self._comm.mailbox.last_sent(AGGREGATOR, MailKind.UPDATE)
         if sent is not None:
-            self.round_idx = self._comm.mailbox.open(sent).round_idx
+            self.round_idx = sent.address.round_idx
         self.send_client_status(0)
         self._ledger.status(state=PartyState.WAITING)
         newest = self._comm.mailbox.newest_broadcast()

@@ -40,6 +40,9 @@ FEDML_TYPES = {
 TICK = "tick"
 """A local message: time has passed, and the manager checks its deadlines."""
 
+NOTICE = "notice"
+"""The parameter of an update's message that is its notice: the aggregator opens an update when its turn has come."""
+
 BAD_MAIL = "bad-mail"
 """A local message: a mail could not be opened. It has the mail's sender, and says why in ``REASON``."""
 
@@ -123,29 +126,38 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
     def deliver(self, notice: Notice) -> None:
         """Open a mail and dispatch it. A mail that is not valid is dispatched as ``BAD_MAIL``.
 
-        Mail is ignored if its sender is not in the run, or if both ends are silos.
+        The aggregator does not open an update yet: the message holds its notice. Mail is ignored if its sender is not
+        in the run, or if both ends are silos.
         """
         sender = notice.address.sender
         if sender not in self._run.parties or (self._rank == 0) == (sender == AGGREGATOR):
             return
-        try:
-            with self._ledger.span(Span.MAIL, lambda: self._round):
-                mail = self.mailbox.open(notice)
-            if mail.kind not in FEDML_TYPES or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
-                raise MailError(f"{notice.key} by {sender} is of unknown type {mail.kind!r:.40}")
-        except NoticeError as error:
-            log.warning("dropped a notice: %s", error)
-            return
-        except MailError as error:
-            message = Message(BAD_MAIL, self._run.rank(sender), self._rank)
-            message.add_params(REASON, str(error))
+        if self._rank == 0 and notice.address.kind == MailKind.UPDATE:
+            message = Message(FEDML_TYPES[MailKind.UPDATE], self._run.rank(sender), self._rank)
+            message.add_params(NOTICE, notice)
         else:
-            self._round = mail.round_idx
-            if notice.address.receiver == EVERYONE:
-                self._newest_broadcast = mail.round_idx
-            message = self._message(mail)
-            message.add_params(DIGEST, notice.digest)
+            try:
+                message = self._message(self.open(notice))
+                message.add_params(DIGEST, notice.digest)
+            except NoticeError as error:
+                log.warning("dropped a notice: %s", error)
+                return
+            except MailError as error:
+                message = Message(BAD_MAIL, self._run.rank(sender), self._rank)
+                message.add_params(REASON, str(error))
         self._dispatch(message)
+
+    def open(self, notice: Notice) -> Mail:
+        """Download a mail, and check it and its kind. Raises as ``Mailbox.open`` does."""
+        sender = notice.address.sender
+        with self._ledger.span(Span.MAIL, lambda: self._round):
+            mail = self.mailbox.open(notice)
+        if mail.kind not in FEDML_TYPES or (mail.kind in FROM_AGGREGATOR) != (sender == AGGREGATOR):
+            raise MailError(f"{notice.key} by {sender} is of unknown type {mail.kind!r:.40}")
+        self._round = mail.round_idx
+        if notice.address.receiver == EVERYONE:
+            self._newest_broadcast = mail.round_idx
+        return mail
 
     def _message(self, mail: Mail) -> Message:
         """FedML's message of a mail. A field can't replace what the mail's address and header say."""

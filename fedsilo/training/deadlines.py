@@ -71,12 +71,12 @@ class Deadlines:
             self._rounds.end()
         elif self._roster.phase == PartyState.WAITING:
             if responded < quorum:
-                self._rounds.fail(f"{responded} of {silos} silos came within {self._run.join_seconds:g} s")
+                self._rounds.fail_quorum(f"{responded} of {silos} silos came within {self._run.join_seconds:g} s")
             self._rounds.open_first_round()
         else:
             if responded < quorum:
                 within = f"{self._run.deadline_seconds:g} s"
-                self._rounds.fail(
+                self._rounds.fail_quorum(
                     f"round {self._rounds.round_idx}: {responded} of {silos} silos answered within {within}"
                 )
             self._rounds.close_without_missing()

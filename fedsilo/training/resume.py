@@ -1,9 +1,10 @@
 """How an aggregator that was started again continues: the bucket holds all that it needs."""
 
 from fedsilo import fedml_shim  # noqa: F401  (before FedML)
+from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
-from fedsilo.messaging.messages import BINS, CONTRIBUTIONS, MODEL, REASON, REFUSED, MailKind
+from fedsilo.messaging.messages import BINS, CONTRIBUTIONS, MODEL, REASON, REFUSED, WEIGHT_CAP, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event
 from fedsilo.training.aggregator import StreamingAggregator
@@ -32,7 +33,10 @@ def resume(
     ledger.event(Event.RESUMED, mail.round_idx, "an earlier aggregator had opened this round")
     rounds.roster.resume(mail.round_idx, mail.fields.get(CONTRIBUTIONS) or {})
     _restore_refusals(rounds, comm)
-    rounds.begin_round(mail.round_idx, notice)
+    weight_cap = mail.fields.get(WEIGHT_CAP)
+    if not isinstance(weight_cap, int):
+        raise RunError(f"{notice.key}: the checkpoint has no weight cap; start another run")
+    rounds.begin_round(mail.round_idx, weight_cap, notice)
     for kind in (MailKind.STATUS, MailKind.UPDATE):
         for silo in rounds.roster:
             earlier = comm.mailbox.last(silo.name, kind)

@@ -1,6 +1,5 @@
 """The silos of a run, as the aggregator sees them: one record for each."""
 
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median_low
@@ -8,6 +7,7 @@ from typing import Any
 
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError
+from fedsilo.messaging.notice import Notice
 from fedsilo.states import PartyState
 from fedsilo.text import REASON_LIMIT, members, plain
 from fedsilo.workload.base import Sums
@@ -17,8 +17,6 @@ MAX_SAMPLES = 10**12
 
 WEIGHT_CAP = 10
 """No silo weighs more than this many times the median silo. It bounds what a false sample count can do."""
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(eq=False)
@@ -47,8 +45,10 @@ class Silo:
     """The silo's sums for the model that opened the round; None until it has sent them."""
     tested: int | None = None
     """The number of test samples of the silo's first evaluation, which all others must have."""
+    update: Notice | None = None
+    """The notice of the silo's update of the open round, until the update is added."""
     answered: bool = False
-    """Whether the open round has the silo's update."""
+    """Whether the silo's update is in the sum of the open round."""
     contributed: int = 0
     """How many rounds were closed with the silo's update in the aggregate."""
     finished: bool = False
@@ -67,6 +67,8 @@ class Roster:
         self.phase = PartyState.WAITING
         """What the run waits for: ``WAITING`` for silos to join, ``TRAINING`` for the updates of the open round,
         ``FINISHING`` for the evaluations of the final model."""
+        self.weight_cap: int | None = None
+        """The most that an update of the open round weighs, in samples; None before round 0."""
         self.closed = 0
         """How many rounds were closed."""
         self._quorum, self._required = run.quorum, run.require_silos or 0
@@ -93,11 +95,11 @@ class Roster:
             silo.contributed += silo.answered
         return self.unmet
 
-    def begin_round(self, *, final: bool) -> None:
+    def begin_round(self, *, final: bool, weight_cap: int) -> None:
         """Forget the answers to the last round. The final round hands out the final model."""
-        self.phase = PartyState.FINISHING if final else PartyState.TRAINING
+        self.phase, self.weight_cap = PartyState.FINISHING if final else PartyState.TRAINING, weight_cap
         for silo in self:
-            silo.answered, silo.evaluation = False, None
+            silo.update, silo.answered, silo.evaluation = None, False, None
 
     def declare(self, silo: Silo, samples: object) -> None:
         """Take the number of training samples that a silo declares. A lost silo that declares them is back.
@@ -122,7 +124,7 @@ class Roster:
     def refuse(self, silo: Silo, reason: str) -> None:
         """End a silo's part for good. An update that is in the open round's sum stays there."""
         silo.refused = plain(reason, REASON_LIMIT)
-        silo.active, silo.statistics, silo.evaluation = False, None, None
+        silo.active, silo.update, silo.statistics, silo.evaluation = False, None, None, None
 
     def lose(self, silo: Silo, reason: str) -> None:
         """Count a silo as lost until it is heard from again."""
@@ -191,6 +193,33 @@ class Roster:
         parts = (("refused", refused), ("lost", lost))
         return "; ".join(f"{what} {', '.join(silos)}" for what, silos in parts if silos)
 
+    @property
+    def next_weight_cap(self) -> int:
+        """The weight cap of a round that opens now: ``WEIGHT_CAP`` times the median silo of those that take part."""
+        declared = [silo.samples for silo in self.remaining if silo.samples is not None]
+        return WEIGHT_CAP * median_low(declared or [silo.samples for silo in self if silo.samples is not None])
+
+    @property
+    def capped(self) -> list[Silo]:
+        """The silos whose updates of the open round weigh less than they have samples."""
+        if self.weight_cap is None:
+            return []
+        return [silo for silo in self.remaining if silo.samples is not None and silo.samples > self.weight_cap]
+
+    @property
+    def next_update(self) -> Silo | None:
+        """The silo whose update is added next: the first by rank that has one.
+
+        None if there is no update, or while a silo of a lower rank may still answer before the round closes.
+        """
+        closing = not self.missing and len(self.responded) >= self._quorum
+        for silo in self:
+            if silo.update is not None:
+                return silo
+            if not (closing or silo.answered or silo.refused is not None):
+                return None
+        return None
+
     def status_fields(self) -> dict[str, Any]:
         """What the aggregator's ``status.json`` says of the silos."""
         return {
@@ -199,20 +228,22 @@ class Roster:
             "present": names_of(self.active),
             "refused": {silo.name: silo.refused for silo in self if silo.refused is not None},
             "contributions": self.contributions,
+            "weight_cap": self.weight_cap,
+            "capped": names_of(self.capped),
         }
 
     def weight(self, silo: Silo) -> int:
-        """The weight of a silo's update: the number of samples that it declared, capped."""
+        """The weight of a silo's update of the open round: the number of samples that it declared, capped."""
         assert silo.samples is not None, silo  # noqa: S101  (declared before)
-        cap = WEIGHT_CAP * median_low(each.samples for each in self if each.samples is not None)
-        if silo.samples > cap:
-            log.warning("%s declares %d samples; they weigh as %d", silo.name, silo.samples, cap)
-        return min(silo.samples, cap)
+        assert self.weight_cap is not None, silo  # noqa: S101  (a round is open)
+        return min(silo.samples, self.weight_cap)
 
     def _has_responded(self, silo: Silo) -> bool:
         if self.phase == PartyState.WAITING:
             return silo.active
-        return silo.finished if self.phase == PartyState.FINISHING else silo.answered
+        if self.phase == PartyState.FINISHING:
+            return silo.finished
+        return silo.answered or silo.update is not None
 
 
 def names_of(silos: Iterable[Silo]) -> list[str]:

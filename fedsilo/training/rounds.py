@@ -9,18 +9,17 @@ from typing import NoReturn
 
 from fedsilo import runtime
 from fedsilo.config.run import Run
-from fedsilo.errors import RunError
+from fedsilo.errors import MailError, ModelError, RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.codec import Tensors
-from fedsilo.messaging.messages import BINS, CONTRIBUTIONS
+from fedsilo.messaging.messages import BINS, CONTRIBUTIONS, WEIGHT_CAP
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
-from fedsilo.text import QUOTE_LIMIT, plain
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager
 from fedsilo.training.evaluation import Evaluations
 from fedsilo.training.roster import Roster, Silo, names_of
 from fedsilo.training.statistics import apply_statistics, read_statistics
+from fedsilo.training.updates import Updates
 from fedsilo.workload.base import Sums
 
 POLL_SECONDS = 5.0
@@ -44,6 +43,7 @@ class Rounds:
         self._broadcast: Notice | None = None  # of the model that opened the round
         self.opened: dict[int, float] = {}
         """When this process opened each round, on the same clock."""
+        self._updates = Updates(run, self.roster, aggregator, comm, ledger, self.opened)
 
     @property
     def round_idx(self) -> int:
@@ -59,11 +59,13 @@ class Rounds:
 
     def advance(self) -> None:
         """Open or close a round if it waits for nobody; end the run if too few silos remain."""
+        if self.roster.phase == PartyState.TRAINING:
+            self._add_updates()
         if self.roster.phase == PartyState.FINISHING:
             if not self.roster.missing:
                 self.end()
         elif unmet := self.roster.unmet:
-            self.fail(unmet)
+            self.fail_quorum(unmet)
         elif self.roster.phase == PartyState.WAITING:
             if all(silo.active for silo in self.roster.remaining):
                 self.open_first_round()
@@ -79,30 +81,34 @@ class Rounds:
         try:
             apply_statistics(statistics, self._aggregator)
         except RunError as error:
-            self.fail(str(error))
+            self._fail(str(error))
         self._open_round(0)
 
     def close_round(self) -> None:
         """Make the mean of the updates the global model, and open the next round with it."""
         self.evaluations.record(self.round_idx, self.roster)
-        with self._ledger.span(Span.AGGREGATE, self.round_idx):
-            self._aggregator.aggregate()
+        try:
+            with self._ledger.span(Span.AGGREGATE, self.round_idx):
+                self._aggregator.aggregate()
+        except ModelError as error:
+            self._fail(str(error))
         if unmet := self.roster.close_round():
-            self.fail(unmet)
+            self.fail_quorum(unmet)
         self._open_round(self.round_idx + 1)
 
     def _open_round(self, round_idx: int) -> None:
-        fields = {BINS: self.evaluations.bins, CONTRIBUTIONS: self.roster.contributions}
-        model = self._aggregator.get_global_model_params()
-        notice = self._comm.broadcast(names_of(self.roster.remaining), round_idx, fields, model)
-        self.begin_round(round_idx, notice)
+        silos, weight_cap = names_of(self.roster.remaining), self.roster.next_weight_cap
+        fields = {BINS: self.evaluations.bins, CONTRIBUTIONS: self.roster.contributions, WEIGHT_CAP: weight_cap}
+        notice = self._comm.broadcast(silos, round_idx, fields, self._aggregator.get_global_model_params())
+        self.begin_round(round_idx, weight_cap, notice)
 
-    def begin_round(self, round_idx: int, notice: Notice) -> None:
+    def begin_round(self, round_idx: int, weight_cap: int, notice: Notice) -> None:
         """Wait for the silos' answers to the broadcast that opens a round."""
         self._aggregator.args.round_idx = round_idx
+        self._aggregator.begin_round(most=weight_cap * len(self._run.silos))
         self._broadcast = notice
         self.opened[round_idx] = runtime.monotonic()
-        self.roster.begin_round(final=round_idx == self._run.rounds)
+        self.roster.begin_round(final=round_idx == self._run.rounds, weight_cap=weight_cap)
         self.wait(self._run.deadline_seconds)
         self._ledger.event(Event.OPENED, round_idx, f"{len(self.roster.remaining)} silos")
         self._write_status()
@@ -116,9 +122,12 @@ class Rounds:
         self._ledger.event(Event.FINISHED, self.round_idx, text)
         self._comm.stop_receive_message()
 
-    def fail(self, reason: str) -> NoReturn:
+    def fail_quorum(self, reason: str) -> NoReturn:
+        """End the run because too few silos take part, for a reason."""
+        self._fail(f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(names_of(self.roster.unanswered))}")
+
+    def _fail(self, reason: str) -> NoReturn:
         """End the run with a reason, and tell it to every silo whose part has not ended."""
-        reason = f"{reason}; the quorum is {self._run.quorum}; missing {', '.join(names_of(self.roster.unanswered))}"
         for silo in self.roster:
             if silo.lost is None:
                 self._comm.send_finish(silo.name, self.round_idx, reason, refused=False)
@@ -145,39 +154,24 @@ class Rounds:
             self._comm.mailbox.remind(silo.name, self._broadcast)
         self._write_status()
 
-    def add_update(self, silo: Silo, round_idx: int, samples: object, model: Tensors, evaluation: Sums) -> None:
-        """Add a silo's update to the open round.
+    def announce(self, silo: Silo, notice: Notice) -> None:
+        """An update of a silo is in the bucket.
 
         Raises:
-            MailError: The update does not fit the model, or the number of training samples is wrong.
+            NoticeError, MailError: See ``Updates.take``.
         """
-        if self._broadcast is None or round_idx != self.round_idx or silo.answered:
-            self._drop_update(silo, round_idx)
-            return
-        self.roster.declare(silo, samples)
-        with self._ledger.span(Span.AGGREGATE, self.round_idx):
-            index = silo.rank - 1  # FedML counts silos from 0
-            self._aggregator.add_local_trained_result(index, model, self.roster.weight(silo))
-        self.roster.welcome(silo)
-        silo.answered, silo.evaluation = True, evaluation
+        taken = self._updates.take(silo, notice)
         self._write_status()
-        self.advance()
+        if taken:
+            self.advance()
 
-    def _drop_update(self, silo: Silo, round_idx: int) -> None:
-        """Drop an update of a round that has closed, and see from it whether rounds should wait for the silo again.
-
-        They do if the silo has needed no longer than its deadline, counted from when it could begin: the round's
-        opening, or the silo's mail before. With a silo that needs longer, each round would pay the deadline in vain.
-        """
-        now, text = runtime.monotonic(), f"{silo.name} answered round {plain(round_idx, QUOTE_LIMIT)}; dropped"
-        took = now - max(self.opened.get(round_idx, now), silo.heard)
-        deadline = self._run.deadline_of(silo.name)
-        if silo.late and took > deadline:
-            text += f"; it took {took:.0f} s of its {deadline:g} s, and rounds do not wait for it"
-        self._ledger.event(Event.LATE, self.round_idx, text)
-        if silo.late and round_idx in self.opened and took <= deadline:
-            self.roster.welcome(silo)
-            self._ledger.event(Event.JOINED, self.round_idx, f"{silo.name} is back")
+    def _add_updates(self) -> None:
+        """Add the updates whose turn it is. A silo whose update turns out to be bad is refused."""
+        while silo := self.roster.next_update:
+            try:
+                self._updates.add(silo)
+            except MailError as error:
+                self._refuse(silo, str(error))
             self._write_status()
 
     def finish(self, silo: Silo, evaluation: Sums) -> None:
@@ -192,11 +186,14 @@ class Rounds:
     def refuse(self, reasons: dict[str, str]) -> None:
         """End the part of silos, each for its reason, and continue without them if the quorum allows."""
         for name, reason in reasons.items():
-            self.roster.refuse(self.roster[name], reason)
-            self._ledger.event(Event.REFUSED, self.round_idx, f"{name}: {reason}")
-            self._comm.send_finish(name, self.round_idx, reason, refused=True)
+            self._refuse(self.roster[name], reason)
         self._write_status()
         self.advance()
+
+    def _refuse(self, silo: Silo, reason: str) -> None:
+        self.roster.refuse(silo, reason)
+        self._ledger.event(Event.REFUSED, self.round_idx, f"{silo.name}: {reason}")
+        self._comm.send_finish(silo.name, self.round_idx, reason, refused=True)
 
     def lose(self, reasons: dict[str, str]) -> None:
         """Continue without silos whose part has ended by itself, each for its reason, if the quorum allows."""
@@ -213,7 +210,7 @@ class Rounds:
         self._ledger.event(Event.DEADLINE, self.round_idx, text)
         for silo in missing:
             self.roster.miss(silo)
-        self.close_round()
+        self.advance()
 
     # --- waiting and recording
 

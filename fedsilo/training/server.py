@@ -1,15 +1,16 @@
 """The aggregator's end of FedML: its server manager, whose hooks hand every message to the rounds."""
 
+import logging
 from argparse import Namespace
 from typing import Any
 
 from fedsilo import fedml_shim, runtime  # noqa: F401  (fedml_shim before FedML)
 from fedsilo.config.run import Run
-from fedsilo.errors import MailError
+from fedsilo.errors import MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.messages import EVALUATION, ROUND, STATISTICS
+from fedsilo.messaging.messages import EVALUATION, STATISTICS
 from fedsilo.training.aggregator import StreamingAggregator
-from fedsilo.training.comm import MailCommManager, MailManagerMixin
+from fedsilo.training.comm import NOTICE, MailCommManager, MailManagerMixin
 from fedsilo.training.deadlines import Deadlines
 from fedsilo.training.resume import resume
 from fedsilo.training.roster import Silo
@@ -18,6 +19,8 @@ from fedsilo.training.rounds import Rounds
 from fedml.core.distributed.communication.message import Message
 from fedml.cross_silo.server.fedml_server_manager import FedMLServerManager
 from fedml.cross_silo.server.message_define import MyMessage
+
+log = logging.getLogger(__name__)
 
 
 class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[misc]
@@ -46,6 +49,8 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
             return
         try:
             super().receive_message(msg_type, msg_params)
+        except NoticeError as error:
+            log.warning("dropped a notice: %s", error)
         except MailError as error:
             self._rounds.refuse({silo.name: str(error)})
         silo.heard = runtime.monotonic()
@@ -64,14 +69,8 @@ class AggregatorManager(MailManagerMixin, FedMLServerManager):  # type: ignore[m
         self._rounds.join(self._sender(msg_params), samples, msg_params.get(STATISTICS) or {})
 
     def handle_message_receive_model_from_client(self, msg_params: Message) -> None:
-        """Add an update."""
-        self._rounds.add_update(
-            self._sender(msg_params),
-            msg_params.get(ROUND),
-            msg_params.get(MyMessage.MSG_ARG_KEY_NUM_SAMPLES),
-            msg_params.get(MyMessage.MSG_ARG_KEY_MODEL_PARAMS) or {},
-            msg_params.get(EVALUATION) or {},
-        )
+        """Take the notice of an update."""
+        self._rounds.announce(self._sender(msg_params), msg_params.get(NOTICE))
 
     def process_finished_status(self, client_status: str, msg_params: Message) -> None:
         """Take the evaluation of the final model."""

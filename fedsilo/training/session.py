@@ -26,8 +26,9 @@ from fedsilo.training.rounds import Rounds
 from fedsilo.training.server import AggregatorManager
 from fedsilo.training.sums import Expected
 from fedsilo.training.tracking import Tracker, parameters
+from fedsilo.training.validation import check_model
 from fedsilo.workload import registry
-from fedsilo.workload.base import Trainer, refuse_unsupported, state
+from fedsilo.workload.base import Aggregator, Trainer, refuse_unsupported
 from fedsilo.workload.checkpoint import Checkpoint
 
 from fedml.cross_silo.client.fedml_trainer_dist_adapter import TrainerDistAdapter
@@ -55,27 +56,26 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
     torch.manual_seed(run.seed)
     workload, declared = registry.load(run.workload), registry.declaration(run.workload)
     model = workload.model(args)
-    size = sum(tensor.nbytes for tensor in state(model).values())
-    patience = settings.authentication_seconds
-    limit = size + SUMS_BYTES
-    with closing(aws.when_authenticated(patience, lambda: Mailbox(settings, run.id, limit))) as mailbox:
-        comm = MailCommManager(mailbox, run, ledger)
-        if settings.party == names.AGGREGATOR:
+    if settings.party == names.AGGREGATOR:
+        side = workload.aggregator(model, args)
+        with closing(_mailbox(settings, run, side)) as mailbox:
+            comm = MailCommManager(mailbox, run, ledger)
             holdout = workload.load_aggregator(args)
-            aggregator = StreamingAggregator(
-                args, args.device, workload.aggregator(model, args), len(run.silos), holdout
-            )
+            aggregator = StreamingAggregator(args, args.device, side, len(run.silos), holdout)
             disclosure = Disclosure(declared.metrics, None)
             with Tracker(settings, run.id, ledger, parameters(args, None), disclosure) as tracker:
                 evaluations = Evaluations(aggregator, Expected(declared, policy.min_samples), ledger, tracker)
                 rounds = Rounds(run, aggregator, comm, ledger, evaluations)
                 AggregatorManager(args, aggregator, comm, run, rounds, ledger).run()
-        else:
-            data = aws.when_authenticated(patience, lambda: workload.load_silo(args))
+    else:
+        store = silo_store.of(settings)
+        args.checkpoint = Checkpoint() if store is None else RunCheckpoint(store, run.id)
+        trainer = workload.trainer(model, args)
+        with closing(_mailbox(settings, run, trainer)) as mailbox:
+            comm = MailCommManager(mailbox, run, ledger)
+            data = aws.when_authenticated(settings.authentication_seconds, lambda: workload.load_silo(args))
             _check_samples(data, policy)
-            store = silo_store.of(settings)
-            args.checkpoint = Checkpoint() if store is None else RunCheckpoint(store, run.id)
-            adapter = _adapter(args, workload.trainer(model, args), model, data)
+            adapter = _adapter(args, trainer, model, data)
             disclosure = Disclosure(declared.metrics, policy.max_metrics_per_round)
             with Tracker(settings, run.id, ledger, parameters(args, data.num_train), disclosure) as args.tracker:
                 SiloManager(args, adapter, data, comm, run, ledger, policy).run()
@@ -88,6 +88,18 @@ def _check_samples(data: registry.SiloData, policy: Policy) -> None:
             f"policy.min_samples: the silo has fewer than {policy.min_samples} training samples, so nothing of them "
             "leaves it; its owner may lower min_samples"
         )
+
+
+def _mailbox(settings: Settings, run: Run, side: Aggregator | Trainer) -> Mailbox:
+    """The party's mailbox for the model that this side of the workload exchanges.
+
+    Raises:
+        ModelError: The model can't be exchanged.
+    """
+    model = side.get_model_params()
+    check_model(model)
+    limit = sum(tensor.nbytes for tensor in model.values()) + SUMS_BYTES
+    return aws.when_authenticated(settings.authentication_seconds, lambda: Mailbox(settings, run.id, limit))
 
 
 def _adapter(args: Namespace, trainer: Trainer, model: torch.nn.Module, data: registry.SiloData) -> TrainerDistAdapter:

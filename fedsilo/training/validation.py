@@ -1,12 +1,61 @@
-"""Checks of tensors that another party sent, before they are used."""
+"""Checks of tensors: what a model may consist of, and what another party sent, before it is used."""
 
 import math
+from collections.abc import Mapping
 
 import torch
 
-from fedsilo.errors import MailError
+from fedsilo.errors import MailError, ModelError
 from fedsilo.messaging.codec import Tensors
 from fedsilo.text import QUOTE_LIMIT, members, plain
+from fedsilo.workload.base import has_values
+
+DTYPES = (
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64, torch.bool),
+    *(torch.uint8, torch.uint16, torch.uint32, torch.int8, torch.int16, torch.int32, torch.int64),
+)
+"""The dtypes of parameters and buffers that can be mailed and averaged.
+
+Of the others, safetensors has no uint64 that torch can compute with, and no complex128. No mean of float8 or of
+quantized values would keep what they stand for."""
+
+
+def check_model(parameters: Mapping[str, object]) -> None:
+    """Check that the parameters and buffers of a model can be mailed, averaged and loaded again.
+
+    Args:
+        parameters: What a workload's ``get_model_params`` returns.
+
+    Raises:
+        ModelError: One of them can't; the message has its name, what it is, and what is allowed.
+    """
+    for name, value in parameters.items():
+        problem = _problem(value)
+        if problem:
+            raise ModelError(f"the model can't be exchanged: {name} {problem}")
+
+
+def _problem(value: object) -> str:
+    """What is wrong with a parameter; nothing if it can be exchanged."""
+    if not isinstance(value, torch.Tensor):
+        return f"is not a tensor but of type {type(value).__name__}; get_extra_state has to return a tensor"
+    if not has_values(value):
+        return "has no values yet; initialise it in the workload's model(), such as by a call with one batch"
+    if value.is_quantized or value.dtype not in DTYPES:
+        allowed = ", ".join(_name(dtype) for dtype in DTYPES)
+        return f"has dtype {_name(value.dtype)}; allowed are {allowed}"
+    if value.layout != torch.strided:
+        return f"has layout {_name(value.layout)}; allowed is strided, which to_dense() makes"
+    if any(stride == 0 and size > 1 for stride, size in zip(value.stride(), value.shape, strict=True)):
+        return "is expanded, so several of its elements are one place in memory; register a clone() of it"
+    if not finite(value):
+        return "has values that are not finite; a finite model has to be made at the start"
+    return ""
+
+
+def _name(part: torch.dtype | torch.layout) -> str:
+    return str(part).removeprefix("torch.")
+
 
 MOST_BINS = 10_000
 """The most numbers that may describe the bins of an evaluation."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.parameter import is_lazy
 
 if "fedml" not in sys.modules:  # a process that wants FedML with its cloud client has imported it first
     import fedsilo.fedml_shim  # noqa: F401
@@ -69,8 +70,18 @@ def refuse_unsupported(settings: Mapping[str, Any]) -> None:
 
 
 def state(model: torch.nn.Module) -> "OrderedDict[str, torch.Tensor]":
-    """The model's parameters and buffers on the CPU, by name. Tensors that are there already are not copied."""
-    return OrderedDict((name, tensor.detach().cpu()) for name, tensor in model.state_dict().items())
+    """The model's parameters and buffers on the CPU, by name. Tensors that are there already are not copied.
+
+    What has no values, as a tensor that is not initialised, is left as it is; no model with it can be in a run.
+    """
+    return OrderedDict(
+        (name, value.detach().cpu() if has_values(value) else value) for name, value in model.state_dict().items()
+    )
+
+
+def has_values(value: object) -> bool:
+    """Whether an entry of a model's state is a tensor with values, and not one that is yet to be initialised."""
+    return isinstance(value, torch.Tensor) and not value.is_meta and not is_lazy(value)
 
 
 class Trainer(ClientTrainer):  # type: ignore[misc]

@@ -116,9 +116,9 @@ def test_dropped_mail_changes_nothing(make: Make, undisturbed: Any) -> None:
     for body in ("", "{", "[]", '{"key": 1}', json.dumps({"key": "runs/x/y", "size": 1, "sha256": ""})):
         if body:
             notice(body)
-    foreign = RunKeys(other.run.id).mail(SECOND, AGGREGATOR, 0, "update")
+    foreign = RunKeys(other.run.id).mail(SECOND, AGGREGATOR, 0, "update", 0)
     notice(json.dumps({"key": foreign.key, "size": 10, "sha256": "0" * 64}))
-    not_mine = RunKeys(federation.run.id).mail(SECOND, FIRST, 0, "update")
+    not_mine = RunKeys(federation.run.id).mail(SECOND, FIRST, 0, "update", 0)
     notice(json.dumps({"key": not_mine.key, "size": 10, "sha256": "0" * 64}))
 
     federation.start_holding(SECOND)
@@ -181,7 +181,7 @@ def send_bad_updates(played: dict[str, Villain], update: dict[str, torch.Tensor]
     played["large"].answer_bytes(bytes(9 * 2**20))
     played["kind"].answer(update, kind="sync")
     for seq in (1, 2):  # what another silo has sent, and what it will send next: forged, and not held against it
-        forged = played["names"].mailbox.keys.mail(FIRST, AGGREGATOR, seq, "update")
+        forged = played["names"].mailbox.keys.mail(FIRST, AGGREGATOR, seq, "update", 0)
         played["names"].notify(forged, 10, "0" * 64)
     played["odd-evaluation"].answer(update, evaluation={"histogram": torch.ones(3)})
     played["names"].answer({name: tensor for name, tensor in update.items() if name != weight})

@@ -42,10 +42,10 @@ class Mails:
     def rounds(self, run: str, count: int) -> None:
         """Put the mail of some rounds of a run with one silo."""
         keys = RunKeys(run)
-        self.put(keys.mail("cleveland", "aggregator", 0, "status").key)
+        self.put(keys.mail("cleveland", "aggregator", 0, "status", 0).key)
         for round_idx in range(count):
             self.put(keys.broadcast(round_idx).key)
-            self.put(keys.mail("cleveland", "aggregator", 1 + round_idx, "update").key)
+            self.put(keys.mail("cleveland", "aggregator", 1 + round_idx, "update", round_idx).key)
 
     def left(self, run: str) -> list[str]:
         return [key.removeprefix(RunKeys(run).prefix) for key in self.backend.keys if RunKeys(run).prefix in key]
@@ -66,7 +66,7 @@ def test_below_the_limit_all_mail_is_kept(mails: Mails) -> None:
 def test_the_oldest_mail_goes_first_and_what_a_party_continues_from_stays(mails: Mails) -> None:
     mails.rounds("heart-1", 20)
     assert len(mails.left("heart-1")) == 10
-    assert mails.left("heart-1")[0] == "cleveland/outbox/aggregator/000000-status.safetensors"
+    assert mails.left("heart-1")[0] == "cleveland/outbox/aggregator/000000-status-000000.safetensors"
     assert "aggregator/outbox/all/000018.safetensors" in mails.left("heart-1")
 
 
@@ -76,11 +76,11 @@ def test_mail_that_is_larger_than_the_limit_is_kept_while_it_is_needed(
     monkeypatch.setattr(moto_s3, "MAIL_BYTES", 10)
     mails.rounds("heart-1", 20)
     assert mails.left("heart-1") == [
-        "cleveland/outbox/aggregator/000000-status.safetensors",
+        "cleveland/outbox/aggregator/000000-status-000000.safetensors",
         "aggregator/outbox/all/000018.safetensors",
-        "cleveland/outbox/aggregator/000019-update.safetensors",
+        "cleveland/outbox/aggregator/000019-update-000018.safetensors",
         "aggregator/outbox/all/000019.safetensors",
-        "cleveland/outbox/aggregator/000020-update.safetensors",
+        "cleveland/outbox/aggregator/000020-update-000019.safetensors",
     ]
 
 

@@ -92,7 +92,7 @@ def test_a_broadcast_whose_header_says_another_round_is_refused(
 ) -> None:
     codec.write(tmp_path / "mail", "sync", 4, {}, {"model": {}})
     notice = mails.put_at(aggregator, aggregator.keys.broadcast(3), (tmp_path / "mail").read_bytes())
-    with pytest.raises(MailError, match="opens round 3, but its header says round 4"):
+    with pytest.raises(MailError, match="belongs to round 3, but its header says round 4"):
         silo.open(notice)
 
 
@@ -103,6 +103,12 @@ def test_a_mail_whose_header_says_another_kind_than_its_key_is_refused(
     body = save({"model/w": torch.zeros(2)}, metadata={"fedsilo": header(kind=kind)})
     with pytest.raises(MailError, match=r"000007-update.* by cleveland is of kind update, but its header says kind '"):
         aggregator.open(mails.put(silo, body))
+
+
+def test_a_mail_whose_header_says_another_round_than_its_key_is_refused(aggregator: Mailbox, silo: Mailbox) -> None:
+    body = save({"model/w": torch.zeros(2)}, metadata={"fedsilo": header(round=4)})
+    with pytest.raises(MailError, match="belongs to round 3, but its header says round 4"):
+        aggregator.open(mails.put(silo, body, round_idx=3))
 
 
 def test_a_header_can_not_name_another_sender(silo: Mailbox, aggregator: Mailbox) -> None:
@@ -130,7 +136,7 @@ def _valid() -> bytes:
 
 
 VALID = _valid()
-ADDRESS = RunKeys("run-1").mail("cleveland", AGGREGATOR, 1, "update")
+ADDRESS = RunKeys("run-1").mail("cleveland", AGGREGATOR, 1, "update", 2)
 NOTICE = Notice(ADDRESS, len(VALID), hashlib.sha256(VALID).hexdigest())
 HEADER_LENGTH = struct.unpack("<Q", VALID[:8])[0] + 8
 

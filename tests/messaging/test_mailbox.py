@@ -3,13 +3,16 @@
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load
 
 from fedsilo import aws, names
 from fedsilo.errors import DiskError
+from fedsilo.messaging import codec
 from fedsilo.messaging.codec import Mail
 from fedsilo.messaging.mailbox import Mailbox
 from fedsilo.messaging.store import PART_BYTES
@@ -80,6 +83,32 @@ def test_credentials_that_are_away_for_a_while_delay_mail_and_lose_none(
         silo.send(AGGREGATOR, "update", 0, {}, {"model": {"w": torch.zeros(size // 4)}})
         assert [notice.address.seq for notice in aggregator.receive(0)] == [0]
     assert scripted.answered == [operation] * 3
+
+
+def test_tensors_that_share_memory_arrive_whole(silo: Mailbox, aggregator: Mailbox) -> None:
+    weight = torch.rand(4, 4)
+    tied = {"a": weight, "b": weight, "row": weight[1], "turned": weight.t(), "none": weight[:0], "no": weight[:0]}
+    silo.send(AGGREGATOR, "update", 0, {}, {"model": tied, "evaluation": {"same": weight}})
+    silo.publish_model(tied)
+    [notice] = aggregator.receive(0)
+    mail = aggregator.open(notice)
+    published = aws.s3("us-east-1").get_object(Bucket=silo.settings.bucket, Key=silo.keys.model("cleveland"))
+    for arrived in (mail.groups["model"], load(published["Body"].read())):
+        assert all(same(arrived[name], tensor) for name, tensor in tied.items())
+    assert same(mail.groups["evaluation"]["same"], weight)
+
+
+def test_only_tensors_that_share_memory_are_copied_to_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies would cost memory with any other model."""
+    written: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(codec, "save_file", lambda tensors, path, metadata: written.update(tensors))
+    weight, other = torch.rand(4, 4), torch.rand(3)
+    codec.save(tmp_path / "model", {"a": weight, "other": other, "b": weight})
+    assert written["a"] is weight
+    assert written["other"] is other
+    assert written["b"].data_ptr() != weight.data_ptr()
 
 
 def test_a_mail_without_tensors_arrives(silo: Mailbox, aggregator: Mailbox) -> None:

@@ -85,7 +85,7 @@ def left_in(mailbox: Mailbox) -> set[str]:
 
 
 def test_junk_in_the_queue_does_not_hold_up_mail(silo: Mailbox, aggregator: Mailbox) -> None:
-    key = silo.keys.mail("cleveland", AGGREGATOR, 3, "update").key
+    key = silo.keys.mail("cleveland", AGGREGATOR, 3, "update", 0).key
     for body in ("{", "[]", "null", '{"key": 1}', f'{{"key": "{key}", "size": Infinity, "sha256": ""}}', "ü" * 1000):
         mails.put_notice(aggregator, body)
     silo.send(AGGREGATOR, "update", 0, {}, {})

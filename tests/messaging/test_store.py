@@ -42,7 +42,7 @@ def test_every_mail_has_the_tag_by_which_it_expires_and_a_model_has_none(hub: Hu
     silo.publish_model({"w": torch.zeros(3)})
     tags = [
         s3.get_object_tagging(Bucket=hub.bucket, Key=key)["TagSet"]
-        for key in (silo.keys.mail("cleveland", AGGREGATOR, seq, "update").key for seq in (0, 1))
+        for key in (silo.keys.mail("cleveland", AGGREGATOR, seq, "update", 0).key for seq in (0, 1))
     ]
     assert tags == [[dict(zip(("Key", "Value"), MAIL_TAG, strict=True))]] * 2, "the tag of the lifecycle rule"
     assert s3.get_object_tagging(Bucket=hub.bucket, Key=silo.keys.model("cleveland"))["TagSet"] == []

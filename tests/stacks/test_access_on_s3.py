@@ -44,7 +44,7 @@ def trainers(guarded: str, example: Synthesized) -> dict[str, Any]:
     s3, iam, sts = (client(service, guarded) for service in ("s3", "iam", "sts"))
     bucket = names.mail_bucket("heart", ACCOUNT, "us-east-1")
     s3.create_bucket(Bucket=bucket)
-    mails = [RUN.broadcast(1), *(RUN.mail(name, "aggregator", 1, "update") for name in PARTIES)]
+    mails = [RUN.broadcast(1), *(RUN.mail(name, "aggregator", 1, "update", 0) for name in PARTIES)]
     for key in [RUN.run_json, *(mail.key for mail in mails)]:
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     for name in PARTIES[1:]:

@@ -12,9 +12,17 @@ from fedsilo.messaging.queues import QueueUrls
 from fedsilo.messaging.store import DIGEST
 
 
-def put(mailbox: Mailbox, body: bytes, receiver: str = names.AGGREGATOR, seq: int = 7, digest: str = "") -> Notice:
+def put(
+    mailbox: Mailbox,
+    body: bytes,
+    receiver: str = names.AGGREGATOR,
+    kind: str = "update",
+    seq: int = 7,
+    round_idx: int = 0,
+    digest: str = "",
+) -> Notice:
     """Put any bytes where a mail of the mailbox's party should be. The notice fits them, or has any ``digest``."""
-    return put_at(mailbox, mailbox.keys.mail(mailbox.settings.party, receiver, seq, "update"), body, digest)
+    return put_at(mailbox, mailbox.keys.mail(mailbox.settings.party, receiver, seq, kind, round_idx), body, digest)
 
 
 def put_at(mailbox: Mailbox, address: MailAddress, body: bytes, digest: str = "") -> Notice:

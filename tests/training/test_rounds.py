@@ -7,7 +7,7 @@ import torch
 from fedsilo.config.run import Run
 from fedsilo.errors import RunError
 from fedsilo.ledger.contributions import contributions_in_words
-from fedsilo.messaging.messages import MailKind
+from fedsilo.messaging.messages import WEIGHT_CAP, MailKind
 from fedsilo.messaging.notice import Notice
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import Event
@@ -50,7 +50,7 @@ def test_a_notice_without_a_mail_is_dropped_and_a_second_online_brings_a_lost_no
     bad.online()
     good.online()
     good.wait()  # as if the notice were lost
-    missing = run.keys.mail("cleveland", AGGREGATOR, 5, "update")
+    missing = run.keys.mail("cleveland", AGGREGATOR, 5, "update", 0)
     bad.mailbox.remind(AGGREGATOR, Notice(missing, 100, "0" * 64))
     good.online()
     bad.answer(bad.wait(), 1.0)
@@ -123,7 +123,7 @@ def test_a_refusal_survives_a_restart_of_the_aggregator(make_hub: Callable[..., 
     played = {name: PlayedSilo(hub, name) for name in ("good", "better", "refused")}
     for silo in played.values():
         silo.online()
-    before.broadcast(played, MailKind.SYNC, 0, {}, {"model": SOME_MODEL})
+    before.broadcast(played, MailKind.SYNC, 0, {WEIGHT_CAP: 500}, {"model": SOME_MODEL})
     before.send("refused", MailKind.FINISH, 0, {"reason": "declares 51 training samples", "refused": True}, {})
     played["refused"].answer(played["refused"].wait("sync"), 99.0)
     aggregator = Party(hub, AGGREGATOR, run)

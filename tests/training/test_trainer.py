@@ -12,7 +12,7 @@ import pytest
 
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run, RunIdentity
-from fedsilo.errors import AuthenticationError, HubError, RefusedError, RunError, SpecError, StoppedError
+from fedsilo.errors import AuthenticationError, HubError, ModelError, RefusedError, RunError, SpecError, StoppedError
 from fedsilo.states import TrainerExit
 from fedsilo.training import session, trainer
 from tests.support.strategies import RUN
@@ -78,6 +78,7 @@ def take_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
             "the disk of /srv can only be",
         ),
         (RefusedError("policy.max_rounds"), TrainerExit.FATAL, "REFUSED", "policy.max_rounds"),
+        (ModelError("w has dtype complex64"), TrainerExit.FATAL, "FAILED", "w has dtype complex64"),
         (RunError("the quorum is 2"), TrainerExit.FATAL, "FAILED", "the quorum is 2"),
         (SpecError("line 128: lr\nline 129: mu"), TrainerExit.FATAL, "FAILED", "line 128: lr; line 129: mu"),
         (
