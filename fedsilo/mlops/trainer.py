@@ -32,7 +32,7 @@ from fedsilo.config.run import MAX_ROUNDS, ROUNDS
 from fedsilo.errors import FedsiloError, SpecError
 from fedsilo.training.disclosure import Disclosure
 from fedsilo.training.tracking import Tracker, parameters
-from fedsilo.workload import registry
+from fedsilo.workload import modes, registry
 from fedsilo.workload.base import Aggregator, Sums, Trainer, metrics_of, refuse_unsupported
 from fedsilo.workload.checkpoint import Checkpoint
 from fedsilo.workload.registry import SiloData, Workload
@@ -75,12 +75,15 @@ class SiloTrainer(ClientTrainer):  # type: ignore[misc]
     def train(self, train_data: Any, device: torch.device, args: Namespace) -> None:
         """Do the silo's part in FedML's round ``args.round_idx``; the table above says what it is."""
         if args.round_idx == 0:
-            self._sums = self._trainer.statistics(train_data)
+            with modes.evaluating(self._trainer.model):
+                self._sums = self._trainer.statistics(train_data)
             return
-        self._sums = self._trainer.test(self._data.test, device, args)
+        with modes.evaluating(self._trainer.model):
+            self._sums = self._trainer.test(self._data.test, device, args)
         if args.round_idx <= self._rounds:
             of_training = Namespace(**{**vars(args), "round_idx": args.round_idx - 1})
-            self._trainer.train(train_data, device, of_training)
+            with modes.training(self._trainer.model):
+                self._trainer.train(train_data, device, of_training)
 
 
 class SilosAggregator(ServerAggregator):  # type: ignore[misc]
@@ -132,7 +135,8 @@ class SilosAggregator(ServerAggregator):  # type: ignore[misc]
     def _evaluate(self, totals: Sums, trained: int) -> None:
         """Record the metrics of the model after ``trained`` rounds of training."""
         if self._holdout is not None:
-            totals = self._aggregator.test(self._holdout, self.args.device, self.args)
+            with modes.evaluating(self._aggregator.model):
+                totals = self._aggregator.test(self._holdout, self.args.device, self.args)
         for name, estimate in metrics_of(self._aggregator, totals).items():
             if estimate.known:
                 self._tracker.log_metric(name, estimate.value, trained, estimate.bound)

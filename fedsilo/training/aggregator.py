@@ -11,6 +11,7 @@ from fedsilo.errors import MailError, ModelError
 from fedsilo.messaging.codec import Tensors
 from fedsilo.training.mean import Sum, begin_sum
 from fedsilo.training.validation import check_parameters
+from fedsilo.workload import modes
 from fedsilo.workload.base import Aggregator
 
 from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator
@@ -66,7 +67,8 @@ class StreamingAggregator(FedMLAggregator):  # type: ignore[misc]
         # One by one, so that a sum is gone when the next mean is made.
         means = OrderedDict((name, self._sums.pop(name).mean(self.weight)) for name in list(self._sums))
         self.weight = 0
-        model = self.aggregator.on_after_aggregation(means)
+        with modes.unchanged(self.aggregator.model):
+            model = self.aggregator.on_after_aggregation(means)
         try:
             check_parameters(model, self.get_global_model_params(), "the new global model")
         except MailError as error:

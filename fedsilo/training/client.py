@@ -22,6 +22,7 @@ from fedsilo.text import plain
 from fedsilo.training import sums
 from fedsilo.training.comm import DIGEST, MailCommManager, MailManagerMixin
 from fedsilo.training.validation import check_bins, check_parameters
+from fedsilo.workload import modes
 from fedsilo.workload.base import Sums, Trainer
 from fedsilo.workload.registry import SiloData
 
@@ -62,7 +63,8 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         ledger.status(publishes_model=self._publishes_model)
         super().__init__(args, adapter, rank=args.rank, size=len(run.silos), backend="MAIL")
         self.round_idx = -1  # the last round that the silo has worked on
-        self._statistics = self._trainer.statistics(data.train)
+        with modes.evaluating(self._trainer.model):
+            self._statistics = self._trainer.statistics(data.train)
         self._evaluation: Sums = {}
         self._heard = runtime.monotonic()
 
@@ -113,7 +115,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         adapter = self.trainer_dist_adapter
         adapter.update_dataset()
         adapter.update_model(model)
-        with self._ledger.span(Span.EVALUATE, round_idx):
+        with self._ledger.span(Span.EVALUATE, round_idx), modes.evaluating(self._trainer.model):
             self._evaluation = self._trainer.test(self._data.test, adapter.device, self.args)
         if round_idx == self.num_rounds:
             self.send_client_status(0, self.RUN_FINISHED_STATUS_FLAG)
@@ -121,7 +123,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             return
         self._ledger.status(state=PartyState.TRAINING, round=round_idx)
         self.args.checkpoint.begin(round_idx, msg_params.get(DIGEST))
-        with self._ledger.span(Span.TRAIN, round_idx):
+        with self._ledger.span(Span.TRAIN, round_idx), modes.training(self._trainer.model):
             weights, samples = adapter.train(round_idx)
         if self._publishes_model and round_idx == self.num_rounds - 1:
             self._comm.mailbox.publish_model(weights)

@@ -11,6 +11,7 @@ from fedsilo.training.disclosure import Disclosure
 from fedsilo.training.roster import Silo
 from fedsilo.training.tracking import Tracker
 from fedsilo.training.validation import check_bins
+from fedsilo.workload import modes
 from fedsilo.workload.base import Estimate, Sums, metrics_of
 
 MOST_TESTS = 10
@@ -54,7 +55,8 @@ class Evaluations:
         if streaming.test_global is None:
             totals = sums.total(accepted)
         else:
-            totals = workload.test(streaming.test_global, streaming.device, streaming.args)
+            with modes.evaluating(workload.model):
+                totals = workload.test(streaming.test_global, streaming.device, streaming.args)
         if round_idx:
             self._record_metrics(round_idx, accepted, totals)
         if totals:

@@ -7,6 +7,7 @@ from fedsilo.training import sums
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.roster import Silo
 from fedsilo.training.validation import check_parameters
+from fedsilo.workload import modes
 from fedsilo.workload.base import BAD_SUMS_ERRORS, Sums
 from fedsilo.workload.disclosure import disclosed
 
@@ -57,7 +58,8 @@ def apply_statistics(statistics: Mapping[str, Sums], aggregator: StreamingAggreg
     totals = sums.total(statistics)
     try:
         if totals:
-            aggregator.aggregator.apply_statistics(totals)
+            with modes.unchanged(aggregator.aggregator.model):
+                aggregator.aggregator.apply_statistics(totals)
     except BAD_SUMS_ERRORS as error:
         raise RunError(f"the workload can't use the sum of the silos' statistics: {disclosed(error)}") from error
     model = aggregator.get_global_model_params()

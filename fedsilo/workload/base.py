@@ -88,7 +88,8 @@ class Trainer(ClientTrainer):  # type: ignore[misc]
     """A silo's side of a workload. Subclasses define ``train`` and ``test``, and ``statistics`` if they need it.
 
     FedML calls ``train(train_data, device, args)`` once a round with ``SiloData.train``. A trainer logs metrics with
-    ``args.tracker.log_metric(name, value, step)``.
+    ``args.tracker.log_metric(name, value, step)``. fedsilo sets train mode with gradients for ``train``, and eval mode
+    without gradients for ``test`` and ``statistics``, and restores both (``fedsilo.workload.modes``).
     """
 
     bins: torch.Tensor | None = None

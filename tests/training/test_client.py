@@ -1,5 +1,7 @@
 """A silo sends what it has learnt, says that it is there while it waits, and ends with the aggregator's reason."""
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -12,6 +14,7 @@ from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState
 from fedsilo.training import client, sums
 from fedsilo.workload import registry
+from fedsilo.workload.base import Sums
 from tests.support.hub import Hub, Party
 from tests.support.played import SOME_MODEL as MODEL
 from tests.support.played import Inbox
@@ -195,3 +198,33 @@ def test_a_silo_beats_while_it_trains(hub: Hub, aggregator: Inbox, monkeypatch: 
     assert aggregator.wait("update").round_idx == 0
     aggregator.mailbox.broadcast(["cleveland"], "sync", 1, {}, {"model": MODEL})
     aggregator.wait("status")
+
+
+def test_each_call_of_a_workload_begins_in_its_mode_whatever_the_one_before_left(
+    hub: Hub, aggregator: Inbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[bool, bool]] = []
+    own_train, own_test = HeartDiseaseTrainer.train, HeartDiseaseTrainer.test
+
+    def leave(trainer: HeartDiseaseTrainer) -> None:
+        seen.append((trainer.model.training, torch.is_grad_enabled()))
+        trainer.model.eval()
+        torch.set_grad_enabled(False)
+
+    def train(trainer: HeartDiseaseTrainer, *args: Any) -> None:
+        own_train(trainer, *args)
+        leave(trainer)
+
+    def test(trainer: HeartDiseaseTrainer, *args: Any) -> Sums:
+        found = own_test(trainer, *args)
+        leave(trainer)
+        return found
+
+    monkeypatch.setattr(HeartDiseaseTrainer, "train", train)
+    monkeypatch.setattr(HeartDiseaseTrainer, "test", test)
+    party = Party(hub, "cleveland", hub.run_of(silos=["cleveland"], quorum=1, rounds=1))
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 0, {}, {"model": MODEL})
+    aggregator.wait("update")
+    aggregator.mailbox.broadcast(["cleveland"], "sync", 1, {}, {"model": MODEL})
+    assert party.end() is None
+    assert seen == [(False, False), (True, True), (False, False)]

@@ -167,8 +167,8 @@ def test_a_run_fails_as_soon_as_the_silos_that_it_requires_can_not_all_contribut
     good, bad = PlayedSilo(hub, "cleveland"), PlayedSilo(hub, "hungary")
     for silo in (good, bad):
         silo.online()
-    good.wait()
     bad.answer(bad.wait(), samples=51)
+    good.answer(good.wait())  # its update is opened first
     error = aggregator.end()
     assert isinstance(error, RunError)
     assert str(error).startswith("the run requires 2 silos that contribute to all rounds, and 1 still can: not hungary")

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fedsilo.workload import metrics
+from fedsilo.workload import metrics, modes
 from fedsilo.workload.base import Sums, Trainer
 
 from .data import Patients
@@ -53,7 +53,6 @@ class HeartDiseaseTrainer(Trainer):
         generator = _generator(args)
         loader = DataLoader(TensorDataset(*train_data), args.batch_size, shuffle=True, generator=generator)
         for epoch in args.checkpoint.epochs(args.epochs, model=model, optimizer=optimizer, generator=generator):
-            model.train()
             loss_sum = 0.0
             for features, labels in loader:
                 loss = loss_function(model(features.to(device)), labels.to(device))
@@ -74,11 +73,10 @@ class HeartDiseaseTrainer(Trainer):
     def _auc(self, patients: Patients, device: torch.device) -> float:
         return metrics.roc_auc(self._logits(patients, device), patients.labels)
 
-    @torch.no_grad()
     def _logits(self, patients: Patients, device: torch.device) -> torch.Tensor:
         model = self.model.to(device)
-        model.eval()
-        logits: torch.Tensor = model(patients.features.to(device))
+        with modes.evaluating(model):  # training calls this, too
+            logits: torch.Tensor = model(patients.features.to(device))
         return logits.cpu()
 
 
