@@ -131,6 +131,11 @@ def queue_arn(queue: str, account: str, region: str) -> str:
     return f"arn:aws:sqs:{region}:{account}:{queue}"
 
 
+def cluster_arn(cluster: str, account: str, region: str) -> str:
+    """The ARN of an EKS cluster."""
+    return f"arn:aws:eks:{region}:{account}:cluster/{cluster}"
+
+
 def role_arn(role: str, account: str) -> str:
     """The ARN of an IAM role."""
     return f"arn:aws:iam::{account}:role/{role}"

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_iam as iam
 from constructs import Construct
 
+from fedsilo import names
 from stacks.nag import AWS_MANAGED, acknowledge
 
 
@@ -30,11 +32,11 @@ class AddOn:
     managed_policies: tuple[str, ...] = ()
     """The managed policies of AWS that the add-on's page asks for."""
 
-    def install(self, scope: Construct, cluster: eks.Cluster) -> eks.CfnAddon:
+    def install(self, scope: Construct, cluster: eks.Cluster, cluster_name: str) -> eks.CfnAddon:
         """Install the add-on in the cluster, and remove it with the cluster."""
         identities = None
         if self.service_account:
-            role = self._make_role(scope)
+            role = self._make_role(scope, cluster_name)
             identities = [
                 eks.CfnAddon.PodIdentityAssociationProperty(
                     role_arn=role.role_arn, service_account=self.service_account
@@ -52,8 +54,8 @@ class AddOn:
             resolve_conflicts="OVERWRITE",
         )
 
-    def _make_role(self, scope: Construct) -> iam.Role:
-        role = pod_role(scope, f"{self.name}-role")
+    def _make_role(self, scope: Construct, cluster_name: str) -> iam.Role:
+        role = pod_role(scope, f"{self.name}-role", cluster=cluster_name)
         for policy in self.managed_policies:
             role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(policy))
         acknowledge(
@@ -63,17 +65,31 @@ class AddOn:
         return role
 
 
-def pod_role(scope: Construct, id_: str, *, role_name: str | None = None, description: str | None = None) -> iam.Role:
-    """Make a role that only EKS Pod Identity may assume, for pods in the scope's account.
+def pod_role(
+    scope: Construct, id_: str, *, cluster: str, role_name: str | None = None, description: str | None = None
+) -> iam.Role:
+    """Make a role that only EKS Pod Identity may assume, for pods of one cluster in the scope's account and Region.
 
     https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html
+
+    Args:
+        scope: The parent.
+        id_: The role's construct id.
+        cluster: The cluster's name, and no reference to the cluster: the role may be made first.
+        role_name: Default: CloudFormation makes a name.
+        description: What the role is for.
     """
+    stack = cdk.Stack.of(scope)
+    conditions = {
+        "StringEquals": {"aws:SourceAccount": stack.account},
+        "ArnEquals": {"aws:SourceArn": names.cluster_arn(cluster, stack.account, stack.region)},
+    }
     return iam.Role(
         scope,
         id_,
         role_name=role_name,
         description=description,
-        assumed_by=iam.ServicePrincipal("pods.eks.amazonaws.com").with_session_tags(),
+        assumed_by=iam.ServicePrincipal("pods.eks.amazonaws.com", conditions=conditions).with_session_tags(),
     )
 
 

@@ -10,6 +10,7 @@ from stacks.manifests import Manifest
 
 # These stand here and not in cdk.json, so that `python app.py` makes the same templates as `cdk synth`.
 FLAGS = {
+    "@aws-cdk/aws-s3:createDefaultLoggingPolicy": True,
     "@aws-cdk/aws-iam:minimizePolicies": True,
     "@aws-cdk/aws-s3:serverAccessLogsUseBucketPolicy": True,
     "@aws-cdk/core:defaultCrossStackReferences": "strong",

@@ -1,5 +1,7 @@
 """A party's cluster: EKS Auto Mode, private, encrypted and logged. Only principals that the spec names can use it."""
 
+from typing import cast
+
 import aws_cdk as cdk
 from aws_cdk import aws_ec2 as ec2
 from aws_cdk import aws_eks_v2 as eks
@@ -72,7 +74,7 @@ class ClusterStack(PartyStack):
         self.cluster.node.add_dependency(log_group)
         self._grant_access()
         for add_on in BLUEPRINT:
-            add_on.install(self, self.cluster)
+            add_on.install(self, self.cluster, self._cluster_name)
         self.apply("NetworkPolicies", self.cluster, manifests.network_policy_controller())
         if party.compute.gpu:
             self.apply("GpuNodes", self.cluster, manifests.gpu_node_pool(party.compute))
@@ -115,6 +117,9 @@ class ClusterStack(PartyStack):
             prune=False,
             output_config_command=False,
         )
+        # Extended support, the default, costs six times as much from 14 months after the version's release on.
+        resource = cast(eks.CfnCluster, cluster.node.default_child)
+        resource.upgrade_policy = eks.CfnCluster.UpgradePolicyProperty(support_type="STANDARD")
         acknowledge(cluster, _CLUSTER_ACKNOWLEDGED)
         acknowledge(cluster.role, _ROLE_ACKNOWLEDGED)
         acknowledge(cluster.node.find_child("KubectlProvider"), _KUBECTL_ACKNOWLEDGED)

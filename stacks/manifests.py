@@ -33,6 +33,9 @@ _POD_FAILURE_RULES = [
 ]
 """Every other failure counts as one of the tries."""
 
+_NOT_DISRUPTED = {"karpenter.sh/do-not-disrupt": "true"}
+"""Auto Mode moves no pod with this annotation to save a node: https://karpenter.sh/docs/concepts/disruption/."""
+
 _JOB_TTL_SECONDS = 3600
 """How long a finished Job stays, so that the agent or a person can still see how it ended."""
 
@@ -251,7 +254,10 @@ def trainer(image: str, party: Party) -> Manifest:
         "podFailurePolicy": {"rules": _POD_FAILURE_RULES},
         "activeDeadlineSeconds": int(party.policy.max_hours * 3600),
         "ttlSecondsAfterFinished": _JOB_TTL_SECONDS,
-        "template": {"metadata": {"labels": {"app.kubernetes.io/name": names.TRAINER}}, "spec": pod},
+        "template": {
+            "metadata": {"labels": {"app.kubernetes.io/name": names.TRAINER}, "annotations": _NOT_DISRUPTED},
+            "spec": pod,
+        },
     }
     return _object(
         "batch/v1",

@@ -143,7 +143,13 @@ class WorkloadStack(PartyStack):
 
     def _make_role(self, noun: str, name: str, allowed: list[grants.Grant]) -> eks.CfnPodIdentityAssociation:
         """Make a role with its grants, and assign it to the service account of the same noun."""
-        role = pod_role(self, noun.title(), role_name=name, description=f"The {noun} of {self.party.name}")
+        role = pod_role(
+            self,
+            noun.title(),
+            cluster=names.cluster(*self._who),
+            role_name=name,
+            description=f"The {noun} of {self.party.name}",
+        )
         grants.managed_policy(
             self,
             f"{noun.title()}Policy",

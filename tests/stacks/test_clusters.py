@@ -2,7 +2,9 @@
 
 from aws_cdk import aws_eks_v2 as eks
 
+from fedsilo import names
 from stacks.cluster import KUBERNETES
+from tests.support.cloudformation import ACCOUNT
 from tests.support.synthesis import Synthesized
 
 KIND = "AWS::EKS::Cluster"
@@ -71,6 +73,30 @@ def test_auto_mode_runs_the_current_version_with_a_kubectl_of_the_same(synthesiz
             p["Description"] for where, _, p in synthesized.resources("AWS::Lambda::LayerVersion") if where == stack
         ]
         assert any("1.36" in layer for layer in layers), layers
+
+
+def test_cluster_never_pays_for_extended_support(synthesized: Synthesized) -> None:
+    """Without a policy, a cluster moves on to extended support, at six times the price."""
+    for _, _, properties in synthesized.resources(KIND):
+        assert properties["UpgradePolicy"] == {"SupportType": "STANDARD"}
+
+
+def test_roles_of_pods_are_only_for_pods_of_the_partys_own_cluster(whichever: Synthesized) -> None:
+    """https://docs.aws.amazon.com/eks/latest/userguide/pod-id-role.html"""
+    checked = 0
+    for stack, template in whichever.templates.items():
+        roles = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::IAM::Role"]
+        trusts = whichever.resolver(stack)([role["Properties"]["AssumeRolePolicyDocument"] for role in roles])
+        for statement in [statement for trust in trusts for statement in trust["Statement"]]:
+            if statement["Principal"] == {"Service": "pods.eks.amazonaws.com"}:
+                party = whichever.party_of(stack)
+                account, cluster = party.account or ACCOUNT, names.cluster(whichever.federation.name, party.name)
+                assert statement["Condition"] == {
+                    "StringEquals": {"aws:SourceAccount": account},
+                    "ArnEquals": {"aws:SourceArn": f"arn:aws:eks:{party.region}:{account}:cluster/{cluster}"},
+                }
+                checked += 1
+    assert checked >= 2 * len(whichever.federation.parties)
 
 
 def test_add_ons_are_installed_and_removed_with_the_cluster(synthesized: Synthesized) -> None:

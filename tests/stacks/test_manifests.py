@@ -113,6 +113,12 @@ def test_trainer_is_a_suspended_template(synthesized: Synthesized) -> None:
         assert container["command"] == ["fedsilo", "trainer"]
 
 
+def test_no_trainer_is_moved_to_save_a_node(synthesized: Synthesized) -> None:
+    for party in synthesized.federation.parties:
+        job = synthesized.objects(party, "CronJob")[names.TRAINER]["spec"]["jobTemplate"]["spec"]
+        assert job["template"]["metadata"]["annotations"] == {"karpenter.sh/do-not-disrupt": "true"}
+
+
 def test_trainer_has_the_size_of_the_spec_and_fits_in_the_quota(everything: Synthesized) -> None:
     party = everything.federation.party("near")
     cronjob = everything.objects(party, "CronJob")[names.TRAINER]
@@ -159,6 +165,7 @@ def test_policy_reaches_the_agent_and_the_trainers_as_its_owner_wrote_it(synthes
 def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party: str) -> None:
     settings = everything.objects(everything.federation.party(party), "ConfigMap")["settings"]["data"]
     data = {"near": "s3://every-near-111111111111-eu-central-1/", "far": "s3://every-far-222222222222-us-west-2/"}
+    store = {"near": "s3://every-near-111111111111-store/", "far": "s3://every-far-222222222222-store/"}
     assert settings == {
         "FEDSILO_FEDERATION": "every",
         "FEDSILO_PARTY": party,
@@ -166,7 +173,7 @@ def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party:
         "FEDSILO_HUB_ACCOUNT": "111111111111",
         "FEDSILO_HUB_REGION": "eu-central-1",
         "FEDSILO_DATA": data.get(party, "packaged"),
-        "FEDSILO_STORE": "",
+        "FEDSILO_STORE": store.get(party, ""),
         "FEDSILO_AUTHENTICATION_SECONDS": "600.0",
         "FEDSILO_TRACKING": "experiments",
         "AWS_REGION": everything.federation.party(party).region,

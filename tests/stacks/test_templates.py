@@ -168,6 +168,21 @@ def test_data_is_kept_on_destroy_unless_the_spec_says_delete(everything: Synthes
     assert set(policies.values()) == {"Retain" if kept else "Delete"}
 
 
+def test_flow_logs_are_allowed_by_the_buckets_own_policy(whichever: Synthesized) -> None:
+    """AWS would add the permission itself, and the next change of the policy would take it away."""
+    buckets = {
+        stack: {
+            s["Principal"].get("Service")
+            for s in properties["PolicyDocument"]["Statement"]
+            if "Service" in s["Principal"]
+        }
+        for stack, _, properties in whichever.resources("AWS::S3::BucketPolicy")
+        if stack.endswith("-network")
+    }
+    assert len(buckets) == len(whichever.federation.parties)
+    assert all("delivery.logs.amazonaws.com" in services for services in buckets.values())
+
+
 def test_only_a_party_with_egress_nat_can_reach_the_internet(everything: Synthesized) -> None:
     for party in everything.federation.parties:
         kinds = Counter(
