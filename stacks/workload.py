@@ -1,9 +1,5 @@
 """The programs in a party's cluster: the agent and the template of its trainers, with their roles."""
 
-import os
-from pathlib import Path
-
-from aws_cdk import aws_ecr_assets as assets
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -11,21 +7,16 @@ from constructs import Construct
 from fedsilo import names
 from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation, Party
-from stacks import grants, manifests
+from stacks import grants, image, manifests
 from stacks.addons import pod_role
 from stacks.base import PartyStack
-
-_ROOT = Path(__file__).parents[1]
 
 _MQTT = 1883
 """The port of FedML's broker."""
 
-_STOCK_FEDML = {"TORCH": "requirements/torch-mlops.txt", "REQUIREMENTS": "requirements/mlops.txt"}
-"""The Dockerfile's arguments for an image with FedML's cloud half."""
-
 
 class WorkloadStack(PartyStack):
-    """The training image, the roles, and the Kubernetes objects of namespace ``fedsilo``."""
+    """The images, the roles, and the Kubernetes objects of namespace ``fedsilo``."""
 
     def __init__(
         self,
@@ -61,7 +52,8 @@ class WorkloadStack(PartyStack):
         """Deploy fedsilo's agent and the template of the trainers that it starts."""
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), self._agents_grants())
         trainer = self._make_role(names.TRAINER, names.trainer_role(*self._who), self._trainers_grants())
-        image = self.party.image or self._build_image({})
+        agent_image = self.party.images.agent or image.build(self, "agent")
+        trainer_image = self.party.images.trainer or image.build(self, "trainer", image.torch_build(self.party.compute))
         prerequisites = [
             *manifests.network_policies(self.party),
             manifests.service_account(names.AGENT),
@@ -70,8 +62,10 @@ class WorkloadStack(PartyStack):
             manifests.settings(self._settings()),
             manifests.policy(self.party),
         ]
-        self._apply(prerequisites, [manifests.trainer(image, self.party), manifests.agent(image)], [agent, trainer])
-        self.output("ImageUri", image, "what the agent and the trainers run")
+        programs = [manifests.trainer(trainer_image, self.party), manifests.agent(agent_image)]
+        self._apply(prerequisites, programs, [agent, trainer])
+        self.output("AgentImageUri", agent_image, "what the agent runs in")
+        self.output("TrainerImageUri", trainer_image, "what the trainers run in")
         self.output("Next", "fedsilo silo list", "the agent reports within two minutes of the deployment")
 
     def _run_fedmls_agent(self) -> None:
@@ -79,14 +73,15 @@ class WorkloadStack(PartyStack):
         secret = self._federation.mlops_secret
         granted = [*self._own_records_and_data(), grants.mlops_secret(secret, self.party, self.account)]
         agent = self._make_role(names.AGENT, names.agent_role(*self._who), granted)
-        image = self.party.image or self._build_image(_STOCK_FEDML)
+        arguments = image.STOCK_FEDML | image.torch_build(self.party.compute)
+        trainer_image = self.party.images.trainer or image.build(self, "trainer", arguments)
         prerequisites = [
             *manifests.network_policies(self.party, _MQTT),
             manifests.service_account(names.AGENT),
             manifests.settings(self._settings()),
         ]
-        self._apply(prerequisites, [manifests.mlops_agent(image, self.party, secret)], [agent])
-        self.output("ImageUri", image, "what FedML's agent runs in")
+        self._apply(prerequisites, [manifests.mlops_agent(trainer_image, self.party, secret)], [agent])
+        self.output("TrainerImageUri", trainer_image, "what FedML's agent runs in")
         device = names.mlops_device(*self._who)
         self.output("Next", device, "the device on FedML's platform a minute after the deployment; see docs/mlops.md")
 
@@ -166,17 +161,3 @@ class WorkloadStack(PartyStack):
             service_account=noun,
             role_arn=role.role_arn,
         )
-
-    def _build_image(self, requirements: dict[str, str]) -> str:
-        """The URI of the image that is built from this repository when the app is deployed; synth builds nothing."""
-        index = os.environ.get("FEDSILO_TORCH_INDEX", "")
-        asset = assets.DockerImageAsset(
-            self,
-            "Image",
-            directory=str(_ROOT),
-            file="workloads/image/Dockerfile",
-            platform=assets.Platform.LINUX_AMD64,
-            # The default index's build of torch runs on CPUs and GPUs. An index of CPU builds makes a smaller image.
-            build_args=requirements | ({} if self.party.compute.gpu else {"TORCH_INDEX": index}),
-        )
-        return asset.image_uri

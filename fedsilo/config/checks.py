@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fedsilo import names
-from fedsilo.config.federation import SERVICE_CIDR, Aggregator, Federation, Silo
+from fedsilo.config.federation import SERVICE_CIDR, Aggregator, Federation, Images, Silo
 from fedsilo.config.policy import Policy
 from fedsilo.workload import registry
 
@@ -102,6 +102,11 @@ def _policy(party: SimpleNamespace) -> Policy | None:
     return Policy.model_validate(party.policy) if isinstance(party.policy, dict) else party.policy
 
 
+def _images_of(party: SimpleNamespace) -> Images:
+    """The party's images; none if they have a problem of their own."""
+    return Images.model_validate(party.images or {})
+
+
 def _sizes(draft: _Draft) -> Iterator[str]:
     if len(draft.silos) > MAX_SILOS:
         yield f"silos: {len(draft.silos)} should be {MAX_SILOS} at most: the hub's stack has no room for more"
@@ -182,13 +187,17 @@ def _egress(draft: _Draft) -> Iterator[str]:
 
 def _images(draft: _Draft) -> Iterator[str]:
     for party in draft.parties:
-        if party.egress != "endpoints" or not party.image or not party.region:
+        images = _images_of(party)
+        if images.agent and draft.federation.control_plane == "mlops":
+            yield f"{party.where}.images.agent: control_plane mlops runs FedML's agent in images.trainer"
+        if party.egress != "endpoints" or not party.region:
             continue
-        if f".dkr.ecr.{party.region}.amazonaws.com/" not in party.image:
-            yield (
-                f"{party.where}.image: {party.image} should be in ECR in {party.region}: egress endpoints reach no "
-                "other registry"
-            )
+        for name, image in images:
+            if image and f".dkr.ecr.{party.region}.amazonaws.com/" not in image:
+                yield (
+                    f"{party.where}.images.{name}: {image} should be in ECR in {party.region}: egress endpoints reach "
+                    "no other registry"
+                )
 
 
 def _availability_zones(draft: _Draft) -> Iterator[str]:
@@ -221,7 +230,7 @@ def _policies(draft: _Draft) -> Iterator[str]:
                 f"the number of silos; write `policy: {{min_silos: {len(draft.silos)}}}` if the party may take part "
                 "with so few"
             )
-        if not party.image:
+        if not _images_of(party).trainer:
             yield from _bounds(f"{party.where}.policy.hyperparameters", policy)
 
 

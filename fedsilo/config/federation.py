@@ -103,6 +103,17 @@ class Compute(_Model):
     after the other. A higher number leaves room for other programs of the owner."""
 
 
+class Images(_Model):
+    """The images of the party's pods. A repository other than the deployment's own needs them by digest."""
+
+    agent: Image | None = None
+    """The agent's image, by digest. Default: target ``agent`` of workloads/image/Dockerfile, built when the app is
+    deployed. With ``control_plane: mlops``, FedML's agent trains in its own pod, and runs in the trainers' image."""
+    trainer: Image | None = None
+    """The trainers' image, by digest. Default: target ``trainer`` of workloads/image/Dockerfile, built when the app is
+    deployed."""
+
+
 class Access(_Model):
     """One IAM principal that may use the party's cluster, besides the deployment itself."""
 
@@ -141,8 +152,8 @@ class _PartySettings(_Model):
     on_destroy: Literal["keep", "delete"] = "keep"
     """What happens to the party's data bucket, its key and its flow logs, and at the aggregator to the mail bucket,
     when the stacks are destroyed. Default keep: a command must not destroy what can't be made again."""
-    image: Image | None = None
-    """The training image, by digest. Default: built from workloads/image/Dockerfile when the app is deployed."""
+    images: Images = Images()
+    """The images of the agent and of the trainers. Default: built from this repository, which needs Docker."""
     access: tuple[Access, ...] = ()
     """Who may use the cluster. Default nobody: starting and watching runs does not need it."""
     endpoint_cidrs: tuple[Cidr, ...] = ()

@@ -39,9 +39,9 @@ DIGEST = "sha256:" + "0" * 64
         ),
         ("silos.0.endpoint_zones", 3, "silos[0].endpoint_zones: 3 should be at most 2, the number of its zones"),
         (
-            "silos.0.image",
-            f"docker.io/x@{DIGEST}",
-            f"silos[0].image: docker.io/x@{DIGEST} should be in ECR in us-east-1",
+            "silos.0.images",
+            {"trainer": f"docker.io/x@{DIGEST}"},
+            f"silos[0].images.trainer: docker.io/x@{DIGEST} should be in ECR in us-east-1",
         ),
         ("silos.0.policy.min_silos", 3, "silos[0].policy.min_silos: 3 should be at most 2, the number of silos; write"),
         (
@@ -103,7 +103,9 @@ def test_number_of_silos_is_limited_by_the_hubs_stack_and_policies() -> None:
     assert "in accounts other than" in problems(silos(MAX_FOREIGN_SILOS + 1, account="222222222222"))[0]
 
 
-@pytest.mark.parametrize("own", [{"image": f"111111111111.dkr.ecr.us-east-1.amazonaws.com/x@{DIGEST}"}, {}])
+@pytest.mark.parametrize(
+    "own", [{"images": {"trainer": f"111111111111.dkr.ecr.us-east-1.amazonaws.com/x@{DIGEST}"}}, {}]
+)
 def test_bound_may_name_a_hyperparameter_of_a_workload_that_is_unknown_here(own: dict[str, Any]) -> None:
     raw = two_silos()
     policy = {"hyperparameters": {"dropout": {"max": 0.5}}} | ({} if own else {"workloads": ["heart_disease", "ours"]})

@@ -50,7 +50,11 @@ def test_silo_is_foreign_if_its_account_is_not_the_hubs() -> None:
         ("silos.0.account", 12, "silos[0].account: 12 should be 12 digits in quotes"),
         ("silos.0.availability_zones", ["us-east-1a"], "silos[0].availability_zones: should have at least 2 items"),
         ("silos.0.egress", "internet", "silos[0].egress: internet should be 'endpoints' or 'nat'"),
-        ("silos.0.image", "fedsilo:latest", "silos[0].image: fedsilo:latest should be an image by digest"),
+        (
+            "silos.0.images",
+            {"agent": "fedsilo:latest"},
+            "silos[0].images.agent: fedsilo:latest should be an image by digest",
+        ),
         ("silos.0.access", [{"principal": "root"}], "silos[0].access[0].principal: root should be the ARN of an IAM"),
         ("silos.0.endpoint_cidrs", ["0.0.0.0/0"], "silos[0].endpoint_cidrs[0]: 0.0.0.0/0 should be an IPv4 network"),
         ("silos.0.compute.gpu", -1, "silos[0].compute.gpu: -1 should be greater than or equal to 0"),

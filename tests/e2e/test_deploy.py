@@ -6,7 +6,7 @@ everything can be made and removed in some order, and what reaches Kubernetes on
 It does not prove what only AWS can: quotas, permissions of the deploying role, versions of EKS and of add-ons, whether
 the endpoints suffice for a private cluster, the functions of custom resources, kubectl, rollback, and duration.
 Resource types that cdk_moto.py adds are checked against its model alone. No image is built, because that needs Docker:
-the spec names an image by digest.
+the spec names images by digest.
 """
 
 import json
@@ -34,13 +34,14 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(580)]
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "123456789012", "us-east-1"
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/fedsilo@sha256:{'0' * 64}"
+IMAGES = f'{{agent: "{IMAGE}", trainer: "{IMAGE}"}}'
 SPEC = f"""
 name: heart
-aggregator: {{region: {REGION}, vpc_cidr: 10.0.0.0/16, on_destroy: delete, image: "{IMAGE}"}}
+aggregator: {{region: {REGION}, vpc_cidr: 10.0.0.0/16, on_destroy: delete, images: {IMAGES}}}
 silos:
-  - {{name: cleveland, vpc_cidr: 10.1.0.0/16, on_destroy: delete, image: "{IMAGE}", data: s3}}
-  - {{name: hungary, vpc_cidr: 10.2.0.0/16, on_destroy: delete, image: "{IMAGE}", compute: {{gpu: 1}}}}
-  - {{name: switzerland, vpc_cidr: 10.3.0.0/16, on_destroy: delete, image: "{IMAGE}", egress: nat}}
+  - {{name: cleveland, vpc_cidr: 10.1.0.0/16, on_destroy: delete, images: {IMAGES}, data: s3}}
+  - {{name: hungary, vpc_cidr: 10.2.0.0/16, on_destroy: delete, images: {IMAGES}, compute: {{gpu: 1}}}}
+  - {{name: switzerland, vpc_cidr: 10.3.0.0/16, on_destroy: delete, images: {IMAGES}, egress: nat}}
 """
 
 

@@ -181,6 +181,13 @@ def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party:
 
 
 def test_image_is_pinned_by_digest_or_by_its_sources(whichever: Synthesized) -> None:
-    for party, _, pod in pods(whichever):
+    for party, account, pod in pods(whichever):
         image = pod["containers"][0]["image"]
-        assert image == party.image if party.image else image.rpartition(":")[2].isalnum()
+        given = party.images.trainer if account == names.TRAINER else party.images.agent
+        assert image == given if given else image.rpartition(":")[2].isalnum()
+
+
+def test_agent_and_trainers_run_different_images(synthesized: Synthesized) -> None:
+    for party in synthesized.federation.parties:
+        images = {pod["containers"][0]["image"] for owner, _, pod in pods(synthesized) if owner is party}
+        assert len(images) == 2

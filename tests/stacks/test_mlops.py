@@ -74,6 +74,7 @@ def test_pods_accept_no_traffic_and_reach_only_https_and_fedmls_broker(mlops: Sy
 def test_image_has_all_of_fedml(mlops: Synthesized) -> None:
     assets = json.loads((mlops.directory / "hosted-far-workload.assets.json").read_text())
     (image,) = assets["dockerImages"].values()
+    assert image["source"]["dockerBuildTarget"] == "trainer"
     arguments = image["source"]["dockerBuildArgs"]
     assert arguments["TORCH"] == "requirements/torch-mlops.txt"
     assert arguments["REQUIREMENTS"] == "requirements/mlops.txt"
