@@ -120,7 +120,7 @@ class _Trial:
             self._world.run(lambda: self._invariants.ended, LIMIT_SECONDS)
             hub = self._federation.hub
             models = hub.buckets.versions(hub.bucket, self._run.keys.model(AGGREGATOR))
-            self._invariants.check_end(models[-1] if models else None)
+            self._invariants.check_end(models[-1] if models else None, disturbed=bool(self._schedule.faults))
         except ViolationError as error:
             violation = str(error)
         except StuckError as error:

@@ -130,9 +130,10 @@ class SimulatedFederation:
 
     def ended(self, run: Run) -> bool:
         """Whether the part of every party in the run has ended."""
-        return all(self._state(run, party) in TERMINAL for party in run.parties)
+        return all(self.state(run, party) in TERMINAL for party in run.parties)
 
-    def _state(self, run: Run, party: str) -> PartyState | None:
+    def state(self, run: Run, party: str) -> PartyState | None:
+        """The state of a party's part in the run; None before it has written one."""
         versions = self.hub.buckets.versions(self.hub.bucket, run.keys.status(party))
         status = Status.of(versions[-1].body) if versions else None
         return status.state if status else None

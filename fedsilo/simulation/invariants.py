@@ -123,13 +123,16 @@ class Invariants:
             status.state in TERMINAL for status in self._statuses.values()
         )
 
-    def check_end(self, model: Version | None) -> None:
+    def check_end(self, model: Version | None, *, disturbed: bool) -> None:
         """Check a run that has ended.
 
         Args:
             model: The aggregator's model, if it published one.
+            disturbed: Whether anything went wrong; otherwise the run has to finish.
         """
         for party, status in self._statuses.items():
+            if status.state != PartyState.FINISHED and not disturbed:
+                raise ViolationError(f"nothing went wrong, and {party} is {status.state}: {status.reason}")
             if status.state != PartyState.FINISHED and not status.reason:
                 raise ViolationError(f"{party} is {status.state}, and does not say why")
         if self._statuses[AGGREGATOR].state == PartyState.FINISHED:

@@ -117,8 +117,10 @@ class S3:
     ) -> dict[str, Any]:
         def get() -> dict[str, Any]:
             version = self._found("GetObject", Bucket, Key, VersionId, IfMatch)
-            body = _part(version.body, Range)
-            return {**self._head(version), "Body": _Body(body), "ContentLength": len(body)}
+            start, body = _part(version.body, Range)
+            answer = {**self._head(version), "Body": _Body(body), "ContentLength": len(body)}
+            where = f"bytes {start}-{start + len(body) - 1}/{len(version.body)}"
+            return answer | ({"ContentRange": where} if Range else {})
 
         return self._network.call(self._process, "GetObject", Key, get)
 
@@ -200,13 +202,15 @@ class _ListPaginator:
             yield {"Contents": contents[start : start + PAGE_KEYS]}
 
 
-def _part(body: bytes, range_header: str) -> bytes:
-    """The part of the body that a Range header names: ``bytes=first-last``, ``bytes=first-`` or ``bytes=-length``."""
+def _part(body: bytes, range_header: str) -> tuple[int, bytes]:
+    """Where the part of the body begins that a Range header names, and the part.
+
+    The header is ``bytes=first-last``, ``bytes=first-`` or ``bytes=-length``; without one, the part is the body.
+    """
     if not range_header:
-        return body
+        return 0, body
     first, _, last = range_header.removeprefix("bytes=").partition("-")
     if not body or (first and int(first) >= len(body)):
         raise client_error("GetObject", "InvalidRange", 416)
-    if not first:
-        return body[-int(last) :]
-    return body[int(first) : int(last) + 1 if last else None]
+    start = int(first) if first else max(0, len(body) - int(last))
+    return start, body[start : int(last) + 1 if first and last else None]

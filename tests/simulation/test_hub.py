@@ -7,6 +7,7 @@ from fedsilo.local.federation import create_hub
 from fedsilo.simulation.federation import SimulatedFederation
 from fedsilo.simulation.network import Network
 from fedsilo.simulation.world import World
+from fedsilo.states import PartyState
 from tests.support.federations import described, run_in
 from tests.support.recorded_calls import RecordingHub, repeat
 
@@ -19,6 +20,7 @@ def test_every_call_of_a_run_has_the_same_outcome_at_moto(endpoint: str, tmp_pat
     run = run_in(federation, rounds=2, deadline_seconds=60, join_seconds=60)
     simulated.start(run)
     world.run(lambda: simulated.ended(run), limit_seconds=600)
+    assert {simulated.state(run, party) for party in run.parties} == {PartyState.FINISHED}
     create_hub(federation)
     region = federation.aggregator.region
     aws.s3(region).put_bucket_versioning(Bucket=hub.bucket, VersioningConfiguration={"Status": "Enabled"})

@@ -111,7 +111,7 @@ def _made(method: Callable[..., Any], arguments: dict[str, Any]) -> tuple[Any, d
         if "Body" in answer:
             same["body"] = answer["Body"].read()
             answer["Body"] = BytesIO(same["body"])
-        same |= {name: answer[name] for name in ("ContentLength", "Metadata") if name in answer}
+        same |= {name: answer[name] for name in ("ContentLength", "ContentRange", "Metadata") if name in answer}
         same["messages"] = sorted(message["Body"] for message in answer.get("Messages", []))
         same["failed"] = len(answer.get("Failed", []))
         same["keys"] = [found["Key"] for found in answer.get("Contents", [])]
