@@ -9,6 +9,7 @@ from fedsilo.config.environment import Settings
 from fedsilo.config.federation import Federation, Party
 from stacks import grants, image, manifests
 from stacks.addons import pod_role
+from stacks.admission import trainers_admission
 from stacks.base import PartyStack
 
 _MQTT = 1883
@@ -59,6 +60,7 @@ class WorkloadStack(PartyStack):
             manifests.service_account(names.AGENT),
             manifests.service_account(names.TRAINER),
             *manifests.agent_rbac(),
+            *trainers_admission(),
             manifests.settings(self._settings()),
             manifests.policy(self.party),
         ]

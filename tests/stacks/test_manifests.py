@@ -32,7 +32,7 @@ def test_every_manifest_is_valid_for_kubernetes(whichever: Synthesized) -> None:
             if manifest["kind"] not in CUSTOM:
                 kubernetes_validate.validate(manifest, KUBERNETES.version, strict=True)
                 checked += 1
-    of_party = {"self-hosted": 13, "mlops": 8}[whichever.federation.control_plane]
+    of_party = {"self-hosted": 15, "mlops": 8}[whichever.federation.control_plane]
     assert checked == of_party * len(whichever.federation.parties)
 
 
