@@ -185,7 +185,7 @@ def patch_moto(folder: Path) -> None:
     moto.s3.models.md5_hash = lambda *_: _RandomTag()
     moto.s3.models.tempfile = SimpleNamespace(SpooledTemporaryFile=lambda *_, **__: _Buffer(folder))
     _join_parts_on_disk(folder)
-    _remove_old_objects()
+    remove_old_objects(S3Backend)
     lock_conditional_writes(S3Response)
 
 
@@ -208,9 +208,13 @@ def _pieces(content: Content) -> Iterable[bytes]:
     return [content] if isinstance(content, bytes) else content
 
 
-def _remove_old_objects() -> None:
-    """Remove old mail and old versions after each write."""
-    put, mail = S3Backend.put_object, OldMail()
+def remove_old_objects(backend_class: Any) -> None:
+    """Remove old mail and old versions after each write.
+
+    Args:
+        backend_class: moto's class of backends.
+    """
+    put, mail = backend_class.put_object, OldMail()
 
     def put_object(backend: Any, bucket_name: str, key_name: str, *arguments: Any, **options: Any) -> Any:
         stored = put(backend, bucket_name, key_name, *arguments, **options)
@@ -221,7 +225,7 @@ def _remove_old_objects() -> None:
         mail.add(backend, bucket_name, key_name, stored.size)
         return stored
 
-    S3Backend.put_object = put_object
+    backend_class.put_object = put_object
 
 
 def lock_conditional_writes(response_class: Any) -> None:

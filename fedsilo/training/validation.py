@@ -41,7 +41,7 @@ def _problem(value: object) -> str:
         return f"is not a tensor but of type {type(value).__name__}; get_extra_state has to return a tensor"
     if not has_values(value):
         return "has no values yet; initialise it in the workload's model(), such as by a call with one batch"
-    if value.is_quantized or value.dtype not in DTYPES:
+    if value.dtype not in DTYPES:
         allowed = ", ".join(_name(dtype) for dtype in DTYPES)
         return f"has dtype {_name(value.dtype)}; allowed are {allowed}"
     if value.layout != torch.strided:

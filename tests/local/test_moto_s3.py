@@ -6,13 +6,14 @@ from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
+from moto.s3.models import S3Backend
 
 from fedsilo.keys import RunKeys
 from fedsilo.local import moto_s3
 from fedsilo.local.moto_s3 import OldMail, StoredContent
 
 
-class Backend:
+class KeysOnly:
     """As much of moto's backend of S3 as removes objects."""
 
     def __init__(self) -> None:
@@ -33,7 +34,7 @@ class Mails:
     """A backend, the mails in it, and what removes old ones; a mail has 10 bytes."""
 
     def __init__(self) -> None:
-        self.backend, self.old = Backend(), OldMail()
+        self.backend, self.old = KeysOnly(), OldMail()
 
     def put(self, key: str) -> None:
         self.backend.keys[key] = ""
@@ -65,9 +66,10 @@ def test_below_the_limit_all_mail_is_kept(mails: Mails) -> None:
 
 def test_the_oldest_mail_goes_first_and_what_a_party_continues_from_stays(mails: Mails) -> None:
     mails.rounds("heart-1", 20)
-    assert len(mails.left("heart-1")) == 10
-    assert mails.left("heart-1")[0] == "cleveland/outbox/aggregator/000000-status-000000.safetensors"
-    assert "aggregator/outbox/all/000018.safetensors" in mails.left("heart-1")
+    broadcasts = [f"aggregator/outbox/all/{k:06}.safetensors" for k in range(16, 20)]
+    updates = [f"cleveland/outbox/aggregator/{k + 1:06}-update-{k:06}.safetensors" for k in range(15, 20)]
+    status = "cleveland/outbox/aggregator/000000-status-000000.safetensors"
+    assert sorted(mails.left("heart-1")) == [*broadcasts, status, *updates]
 
 
 def test_mail_that_is_larger_than_the_limit_is_kept_while_it_is_needed(
@@ -109,6 +111,30 @@ def test_content_is_in_a_file_until_nobody_refers_to_it(tmp_path: Path) -> None:
     assert next(reader) == b"0123456789", "a reader is not disturbed"
     del reader
     assert list(tmp_path.iterdir()) == []
+
+
+class Backend(S3Backend):
+    """A backend of moto's."""
+
+
+moto_s3.remove_old_objects(Backend)
+
+
+def test_moto_keeps_the_newest_mails_and_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(moto_s3, "MAIL_COUNT", 4)
+    monkeypatch.setattr(moto_s3, "FREED", 0.0)
+    backend, keys = Backend("us-east-1", "123456789012"), RunKeys("heart-1")
+    backend.create_bucket("bucket", "us-east-1")
+    backend.put_bucket_versioning("bucket", "Enabled")
+    for number in range(moto_s3.KEPT_VERSIONS + 3):
+        backend.put_object("bucket", keys.broadcast(number).key, b"mail")
+        backend.put_object("bucket", "status", str(number).encode())
+    versions = backend.get_bucket("bucket").keys.getlist("status")
+    assert [int(version.value) for version in versions] == list(range(3, moto_s3.KEPT_VERSIONS + 3))
+    left = {key for key in backend.get_bucket("bucket").keys if key != "status"}
+    assert left == {
+        keys.broadcast(number).key for number in range(moto_s3.KEPT_VERSIONS - 1, moto_s3.KEPT_VERSIONS + 3)
+    }
 
 
 class Response:

@@ -1,6 +1,7 @@
 """The aggregator's running sum gives what FedML's weighted mean gives, and a model that can be broadcast."""
 
 import copy
+import gc
 from argparse import Namespace
 from collections import OrderedDict
 from typing import ClassVar
@@ -104,15 +105,22 @@ def test_an_update_that_is_not_the_models_leaves_the_sum_as_it_was() -> None:
     assert all(bool(tensor.eq(1).all()) for tensor in aggregator.get_global_model_params().values())
 
 
+def held() -> int:
+    """The bytes of all tensors that there are; what shares memory counts once."""
+    tensors = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
+    return sum({each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}.values())
+
+
 def test_the_sum_takes_the_room_of_one_model_whatever_the_number_of_silos() -> None:
-    """Counted in the tensors that the aggregator holds on to."""
-    model = torch.nn.Linear(64, 64)
-    aggregator = streaming(model, 50)
-    size = sum(tensor.nbytes for tensor in model.state_dict().values())
-    for index, (samples, update) in enumerate(updates(model, 50)):
-        aggregator.add_local_trained_result(index, update, samples)
-        held = [value for each in aggregator._sums.values() for value in vars(each).values()]
-        assert sum(value.nbytes for value in held if isinstance(value, torch.Tensor)) == size
+    """The tensors of an update are views of the memory of a mail, of which nothing may be left."""
+    model = torch.nn.Sequential(torch.nn.Linear(64, 64, bias=False), torch.nn.BatchNorm1d(64, affine=False))
+    aggregator, before = streaming(model, 20), held()
+    for samples, update in updates(model, 20):
+        views = OrderedDict((name, torch.stack([tensor] * 3)[0]) for name, tensor in update.items())
+        aggregator.add_local_trained_result(0, views, samples)
+    del views, update
+    counter = 8  # bytes; its first value and the sum of the differences
+    assert held() - before == sum(tensor.nbytes for tensor in model.state_dict().values()) + counter
     assert aggregator.model_dict == {}, "where FedML keeps every update"
     assert aggregator.sample_num_dict == {}
 

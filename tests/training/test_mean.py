@@ -8,7 +8,10 @@ import torch
 
 from fedsilo.training.mean import begin_sum
 
-WEIGHTS = [(1, 1), (1000, 1000), (333, 777, 1), (10**12, 1), (50,) * 100]
+LIFTED = (319205469, 53198683, 857138309, 169438090, 991813978)
+"""Weights for which float32 rounds the mean of its largest number to infinity."""
+
+WEIGHTS = [(1, 1), (1000, 1000), (333, 777, 1), (10**12, 1), (50,) * 100, LIFTED]
 INTEGERS = [torch.int8, torch.int16, torch.int32, torch.int64, torch.uint8, torch.uint16, torch.uint32]
 
 
@@ -39,6 +42,14 @@ def test_the_mean_of_the_ends_of_a_dtype_is_nearly_zero(dtype: torch.dtype) -> N
     assert abs(found.item()) <= 2 * limits.eps * limits.max
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_no_sum_on_the_way_to_a_mean_is_over_the_end_of_the_dtype(dtype: torch.dtype) -> None:
+    limits = torch.finfo(dtype)
+    values = torch.tensor([limits.max, limits.max, 0], dtype=dtype)
+    found = mean(list(values[:, None]), (1000, 1000, 47))
+    assert found.item() / limits.max == pytest.approx(2000 / 2047, rel=2 * limits.eps)
+
+
 def test_the_mean_is_as_exact_as_float64_gives_it_in_float32() -> None:
     torch.manual_seed(1)
     weights = (199, 172, 30, 84)
@@ -52,9 +63,9 @@ def test_the_mean_is_as_exact_as_float64_gives_it_in_float32() -> None:
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_integers_that_are_alike_stay_and_others_have_a_rounded_mean_within_the_dtype(dtype: torch.dtype) -> None:
     limits = torch.iinfo(dtype)
-    numbers = [limits.min, limits.max, 0, 1, limits.max - 1, limits.max // 2 + 3]
+    numbers = [limits.min, limits.max, 0, 1, limits.max - 1, limits.max - 3, limits.max // 2 + 3]
     pairs = torch.tensor(list(itertools.product(numbers, repeat=2))).to(dtype)
-    for weights in ((1, 1), (199, 172), (10**12, 1)):
+    for weights in ((1, 1), (199, 172), (10**12, 1), (1, 2**60)):
         found = mean([pairs[:, 0], pairs[:, 1]], weights)
         assert found.dtype == dtype
         for (one, other), got in zip(pairs.tolist(), found.tolist(), strict=True):

@@ -129,14 +129,15 @@ def test_no_silo_weighs_more_than_ten_median_silos_of_those_that_take_part_when_
     assert roster.next_weight_cap == WEIGHT_CAP * 100
     assert roster.capped == []
     roster.begin_round(final=False, weight_cap=roster.next_weight_cap)
-    roster.declare(roster["east"], 3)
-    assert [roster.weight(silo) for silo in roster] == [100, 3, WEIGHT_CAP * 100], "a late silo moves no cap"
+    roster.declare(roster["east"], 200)
+    assert roster.next_weight_cap == WEIGHT_CAP * 200
+    assert [roster.weight(silo) for silo in roster] == [100, 200, WEIGHT_CAP * 100], "a late silo moves no cap"
     assert names(roster.capped) == ["north"]
     status = roster.status_fields()
     assert (status["weight_cap"], status["capped"]) == (WEIGHT_CAP * 100, ["north"])
     roster.refuse(roster["north"], "no")
     assert roster.capped == []
-    assert roster.next_weight_cap == WEIGHT_CAP * 3
+    assert roster.next_weight_cap == WEIGHT_CAP * 100
 
 
 def test_updates_are_due_in_the_order_of_ranks_or_when_the_round_can_close(roster: Roster) -> None:

@@ -51,6 +51,14 @@ def test_one_value_that_is_not_finite_is_found_wherever_it_is(place: int) -> Non
     assert not finite(tensor.view(6, -1))
 
 
+def test_finite_values_whose_sum_is_not_are_finite() -> None:
+    """As an attention mask of the least float32."""
+    least = torch.full((3,), torch.finfo(torch.float32).min)
+    assert finite(least)
+    least[1] = float("nan")
+    assert not finite(least)
+
+
 class ExtraState(torch.nn.Module):
     def __init__(self, extra: object) -> None:
         super().__init__()
