@@ -36,6 +36,8 @@ class Answer(StrEnum):
     NOT_YET = "not yet"
     LATE = "late"
     """The run does not wait for the silo: it has missed a deadline, or has not joined."""
+    NOT_ASKED = "not asked"
+    """The round asks only a fraction of the silos."""
     REFUSED = "refused"
 
 
@@ -78,6 +80,12 @@ class RunProgress:
         return [silo for silo in self.run.silos if silo in self.aggregator.answered]
 
     @property
+    def asked(self) -> list[str]:
+        """The silos of the run that the open round asks."""
+        asked = self.aggregator.asked
+        return [silo for silo in self.run.silos if not asked or silo in asked]
+
+    @property
     def round_is_open(self) -> bool:
         """Whether the aggregator waits for silos to answer a round."""
         return self.state in (PartyState.TRAINING, PartyState.FINISHING)
@@ -114,6 +122,8 @@ class RunProgress:
             return Answer.REFUSED
         if party in aggregator.answered:
             return Answer.YES
+        if party not in self.asked:
+            return Answer.NOT_ASKED
         return Answer.NOT_YET if party in aggregator.present else Answer.LATE
 
     def note(self, party: str) -> str:
@@ -142,7 +152,7 @@ class RunProgress:
             parts.append(contributed)
         parts += scores[:SCORES_SHOWN]
         if self.round_is_open:
-            parts.append(f"{len(self.answered)} of {len(self.run.silos)} answered")
+            parts.append(f"{len(self.answered)} of {len(self.asked)} answered")
             parts += [f"waiting for {members(awaited)}"] if (awaited := self.awaited()) else []
         elif self.state in _WAITING_FOR:
             parts.append(_WAITING_FOR[self.state])

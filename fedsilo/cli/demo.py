@@ -23,6 +23,7 @@ def demo(
     seed: options.Seed = 0,
     overrides: options.Overrides = None,
     quorum: options.Quorum = None,
+    fraction: options.Fraction = 1.0,
     require_silos: options.RequireSilos = "",
     deadline: options.Deadline = DEADLINE_SECONDS,
     out: Annotated[Path, typer.Option(help="The folder for the report, model, result and logs.", metavar="DIR")] = Path(
@@ -43,6 +44,7 @@ def demo(
         seed=seed,
         quorum=quorum,
         least_silos=max(party.policy.min_silos for party in parties),
+        fraction=fraction,
         require_silos=options.parse_require_silos(require_silos, selected),
         deadline_seconds=deadline,
     )

@@ -56,7 +56,13 @@ Overrides = Annotated[
 Quorum = Annotated[
     int | None,
     typer.Option(
-        help="Silos that a round needs at its deadline. Default: more than half, or what the policies ask for."
+        help="Silos that a round needs at its deadline. Default: more than half of those asked, or what policies want."
+    ),
+]
+Fraction = Annotated[
+    float,
+    typer.Option(
+        help="The share of the silos that a round asks for an update, for example 0.1. Each round draws its own."
     ),
 ]
 RequireSilos = Annotated[

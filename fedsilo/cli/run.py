@@ -43,6 +43,7 @@ def start(
     overrides: options.Overrides = None,
     seed: options.Seed = 0,
     quorum: options.Quorum = None,
+    fraction: options.Fraction = 1.0,
     require_silos: options.RequireSilos = "",
     deadline: options.Deadline = DEADLINE_SECONDS,
     deadlines_of: options.DeadlinesOf = None,
@@ -69,6 +70,7 @@ def start(
         seed=seed,
         quorum=quorum,
         least_silos=max(agent.min_silos or 1 for agent in agents),
+        fraction=fraction,
         require_silos=options.parse_require_silos(require_silos, selected),
         deadline_seconds=deadline,
         deadlines=options.parse_deadlines(deadlines_of),
@@ -91,7 +93,7 @@ def _print_started(run: Run, agents: list[AgentStatus], *, repeated: bool) -> No
     asked = "the run exists already; asked again" if repeated else "asked"
     out.print(f"{run.workload}, {run.rounds} rounds; {asked}: {', '.join(run.parties)}", soft_wrap=True)
     least = max(agents, key=lambda agent: agent.min_silos or 1)
-    if default_quorum(len(run.silos)) < run.quorum == least.min_silos:
+    if default_quorum(len(run.silos), fraction=run.fraction) < run.quorum == least.min_silos:
         out.print(f"quorum: {run.quorum} silos, as the policy of {least.party} asks", soft_wrap=True)
     for agent in agents:
         if (agent.min_silos or 1) > len(run.silos):

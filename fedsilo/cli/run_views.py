@@ -88,6 +88,7 @@ def print_progress(progress: RunProgress, out: Console) -> None:
         "reason": aggregator.reason,
         "finished": terminal.local(aggregator.finished),
         "quorum": f"{run.quorum} of {len(run.silos)} silos, after {run.deadline_seconds:g} s",
+        "fraction": f"a round asks {run.sample_size(len(run.silos))} silos" if run.fraction < 1 else "",
         "required": f"{run.require_silos} silos that contribute to all rounds" if run.require_silos else "",
         "seed": run.seed,
         "local models": local_models(progress.statuses),

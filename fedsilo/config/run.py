@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -81,6 +82,9 @@ class Run(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     quorum: Annotated[int, Field(ge=1)]
     """How many silos must have answered before a round may close at its deadline."""
+    fraction: Annotated[FiniteFloat, Field(gt=0, le=1)] = 1.0
+    """The share of the silos that a round asks for an update. Each round draws its own, at least as many as the quorum;
+    the final model goes to all."""
     require_silos: Annotated[int, Field(ge=1)] | None = None
     """How many silos must contribute to all rounds. The run fails as soon as fewer can. None: the quorum is enough."""
     deadline_seconds: Seconds
@@ -98,6 +102,10 @@ class Run(BaseModel):
             raise ValueError(f"quorum: {self.quorum} is more than the {len(self.silos)} silos of the run")
         if (self.require_silos or 0) > len(self.silos):
             raise ValueError(f"require_silos: {self.require_silos} is more than the {len(self.silos)} silos of the run")
+        if self.require_silos and self.fraction < 1:
+            raise ValueError(
+                f"require_silos: no silo takes part in all rounds when a fraction of {self.fraction:g} is asked"
+            )
         if len(set(self.silos)) < len(self.silos):
             raise ValueError("silos: a silo is named twice")
         if names.AGGREGATOR in self.silos or names.EVERYONE in self.silos:
@@ -158,6 +166,10 @@ class Run(BaseModel):
         """How long a round may stay open, in seconds."""
         return max([self.deadline_seconds, *self.deadlines.values()])
 
+    def sample_size(self, silos: int) -> int:
+        """How many of so many silos a round asks: the fraction, rounded up, and at least the quorum."""
+        return min(silos, max(self.quorum, fraction_of(self.fraction, silos)))
+
     @property
     def keys(self) -> RunKeys:
         """Where the run's objects are in the mail bucket."""
@@ -174,6 +186,7 @@ def plan(
     seed: int = 0,
     quorum: int | None = None,
     least_silos: int = 1,
+    fraction: float = 1.0,
     require_silos: int | None = None,
     deadline_seconds: float = DEADLINE_SECONDS,
     deadlines: Mapping[str, float] | None = None,
@@ -188,8 +201,9 @@ def plan(
         overrides: Hyperparameters that differ from the workload's defaults.
         rounds: Rounds to train.
         seed: Seed of everything random.
-        quorum: Silos that must answer a round; by default ``default_quorum``.
+        quorum: Silos that must answer a round; by default ``default_quorum`` of those that a round asks.
         least_silos: How many silos the policies of the parties ask for, as far as it is known.
+        fraction: The share of the silos that a round asks for an update.
         require_silos: How many silos must contribute to all rounds; by default the quorum is enough.
         deadline_seconds: How long a round waits for a silo.
         deadlines: The silos for which a round waits longer, in seconds.
@@ -210,7 +224,8 @@ def plan(
             "rounds": rounds,
             "hyperparameters": registry.hyperparameters(workload, overrides),
             "seed": seed,
-            "quorum": default_quorum(len(silos), least_silos) if quorum is None else quorum,
+            "quorum": default_quorum(len(silos), least_silos, fraction) if quorum is None else quorum,
+            "fraction": fraction,
             "require_silos": require_silos,
             "deadline_seconds": deadline_seconds,
             "deadlines": dict(deadlines or {}),
@@ -220,14 +235,20 @@ def plan(
     )
 
 
-def default_quorum(silos: int, least_silos: int = 1) -> int:
-    """The default quorum of a run: more than half of the silos, or as many as policies ask for.
+def default_quorum(silos: int, least_silos: int = 1, fraction: float = 1.0) -> int:
+    """The default quorum of a run: more than half of the silos that a round asks, or as many as policies ask for.
 
     Args:
         silos: The number of silos in the run.
         least_silos: How many silos policies ask for. A policy that asks for more than the run has refuses the run.
+        fraction: The share of the silos that a round asks.
     """
-    return max(silos // 2 + 1, min(least_silos, silos))
+    return max(fraction_of(fraction, silos) // 2 + 1, min(least_silos, silos))
+
+
+def fraction_of(fraction: float, silos: int) -> int:
+    """The fraction of so many silos, rounded up: 0.1 of 30 is 3, whatever floats make of it. At least 1."""
+    return max(1, math.ceil(fraction * silos - 1e-9))
 
 
 def _json_object(text: str | bytes) -> dict[str, Any]:

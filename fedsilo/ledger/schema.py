@@ -147,6 +147,8 @@ class Status(_Document):
     publishes_model: Annotated[bool | None, _read(lambda value: value if isinstance(value, bool) else None)] = None
     """From a silo: whether its policy lets it publish the model that it trained last."""
 
+    asked: _Names = ()
+    """From the aggregator: the silos that the open round asks; none if it asks all."""
     answered: _Names = ()
     """From the aggregator: the silos that have answered the open round."""
     present: _Names = ()
@@ -159,6 +161,8 @@ class Status(_Document):
     """From the aggregator: the most that a silo's update of the open round weighs, in samples."""
     capped: _Names = ()
     """From the aggregator: the silos whose updates of the open round weigh less than they have samples."""
+    asked_rounds: Annotated[Mapping[str, int], _read(lenient.counts)] = {}
+    """From the aggregator: how many closed rounds asked a silo, by its name; none if each round asks all."""
     metrics: Annotated[Mapping[str, float], _read(lenient.metrics), PlainSerializer(_finite)] = {}
     """From the aggregator: the newest metrics of the global model."""
     bounds: Annotated[Mapping[str, float], _read(lenient.metrics)] = {}

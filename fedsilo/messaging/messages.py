@@ -44,6 +44,12 @@ BINS = "bins"
 CONTRIBUTIONS = "contributions"
 """Of a broadcast: to how many rounds each silo has contributed, by its name. A restarted aggregator goes on with it."""
 
+ASKED = "asked"
+"""Of a broadcast: the names of the silos that the round asks for an update; None if it asks all."""
+
+ASKED_ROUNDS = "asked_rounds"
+"""Of a broadcast: how many closed rounds have asked each silo, by its name. A restarted aggregator goes on with it."""
+
 WEIGHT_CAP = "weight_cap"
 """Of a broadcast: the most that an update of the round weighs, in samples. A restarted aggregator goes on with it."""
 

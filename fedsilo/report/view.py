@@ -353,7 +353,7 @@ def events(history: RunHistory) -> Events:
 def parameters(history: RunHistory) -> list[Table]:
     """What the run was asked to do, and what the aggregator recorded of it."""
     run = history.run
-    asked = {name: getattr(run, name) for name in ("federation", "workload", "rounds", "quorum", "seed")}
+    asked = {name: getattr(run, name) for name in ("federation", "workload", "rounds", "quorum", "fraction", "seed")}
     longer = (f"{silo} {duration(seconds)}" for silo, seconds in run.deadlines.items())
     asked["deadline"] = "; ".join([duration(run.deadline_seconds), *longer])
     asked["silos"] = ", ".join(run.silos)

@@ -15,7 +15,7 @@ from fedsilo.config.policy import Policy
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, RefusedError, RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.messages import BINS, EVALUATION, REASON, REFUSED, ROUND, STATISTICS, MailKind
+from fedsilo.messaging.messages import ASKED, BINS, EVALUATION, REASON, REFUSED, ROUND, STATISTICS, MailKind
 from fedsilo.names import AGGREGATOR
 from fedsilo.states import PartyState, Publication, Span
 from fedsilo.text import plain
@@ -99,7 +99,7 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             self._comm.deliver(newest)
 
     def handle_message_receive_model_from_server(self, msg_params: Message) -> None:
-        """Evaluate the global model, train on it unless it is the final one, and answer."""
+        """Evaluate the global model, train on it unless it is the final one, and answer, if the round asks the silo."""
         self._heard = runtime.monotonic()
         round_idx = msg_params.get(ROUND)
         if round_idx <= self.round_idx:
@@ -107,6 +107,9 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             return
         if round_idx > self.num_rounds:
             raise MailError(f"the aggregator opened round {round_idx} of a run of {self.num_rounds} rounds")
+        if not self._is_asked(msg_params.get(ASKED)):
+            log.info("round %d does not ask this silo", round_idx)
+            return
         model = msg_params.get(MyMessage.MSG_ARG_KEY_MODEL_PARAMS) or {}
         check_parameters(model, self._trainer.get_model_params(), "the global model")
         self._trainer.bins = check_bins(msg_params.get(BINS))
@@ -125,8 +128,8 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
         self.args.checkpoint.begin(round_idx, msg_params.get(DIGEST))
         with self._ledger.span(Span.TRAIN, round_idx), modes.training(self._trainer.model):
             weights, samples = adapter.train(round_idx)
-        if self._publishes_model and round_idx == self.num_rounds - 1:
-            self._comm.mailbox.publish_model(weights)
+        if self._publishes_model and (round_idx == self.num_rounds - 1 or self._run.fraction < 1):
+            self._comm.mailbox.publish_model(weights)  # no later round may ask the silo
         self.send_model_to_server(0, weights, samples)
         self.args.checkpoint.finish()
         self._ledger.status(state=PartyState.WAITING)
@@ -157,8 +160,20 @@ class SiloManager(MailManagerMixin, ClientMasterManager):  # type: ignore[misc]
             raise RefusedError(f"refused by the aggregator: {reason}")
         raise RunError(reason)
 
+    def _is_asked(self, asked: object) -> bool:
+        """Whether a round asks this silo, by what its broadcast says: None for all silos, or names."""
+        return asked is None or (isinstance(asked, list) and self._run.parties[self.rank] in asked)
+
+    def _look_for_a_round(self) -> None:
+        """Take the newest broadcast if it is new here: nobody tells a silo of a round that does not ask it."""
+        newest = self._comm.mailbox.newest_broadcast()
+        if newest is not None and self._comm.is_new(newest):
+            self._comm.deliver(newest)
+
     def _handle_tick(self, message: Message) -> None:
         patience = max(self._run.join_seconds, PATIENCE_DEADLINES * self._run.longest_deadline)
+        if runtime.monotonic() - self._heard > patience:
+            self._look_for_a_round()
         if runtime.monotonic() - self._heard > patience:
             raise RunError(f"no word from the aggregator for {patience:g} s; see its status and log")
         if runtime.monotonic() >= self._comm.wake_at:

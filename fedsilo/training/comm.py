@@ -159,6 +159,10 @@ class MailCommManager(BaseCommunicationManager):  # type: ignore[misc]
             self._newest_broadcast = mail.round_idx
         return mail
 
+    def is_new(self, broadcast: Notice) -> bool:
+        """Whether the broadcast is newer than all that were dispatched."""
+        return broadcast.address.seq > self._newest_broadcast
+
     def _message(self, mail: Mail) -> Message:
         """FedML's message of a mail. A field can't replace what the mail's address and header say."""
         message = Message(FEDML_TYPES[MailKind(mail.kind)], self._run.rank(mail.sender), self._rank)

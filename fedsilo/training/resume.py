@@ -4,7 +4,17 @@ from fedsilo import fedml_shim  # noqa: F401  (before FedML)
 from fedsilo.errors import RunError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
-from fedsilo.messaging.messages import BINS, CONTRIBUTIONS, MODEL, REASON, REFUSED, WEIGHT_CAP, MailKind
+from fedsilo.messaging.messages import (
+    ASKED,
+    ASKED_ROUNDS,
+    BINS,
+    CONTRIBUTIONS,
+    MODEL,
+    REASON,
+    REFUSED,
+    WEIGHT_CAP,
+    MailKind,
+)
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event
 from fedsilo.training.aggregator import StreamingAggregator
@@ -31,12 +41,13 @@ def resume(
     aggregator.set_global_model_params(model)
     rounds.evaluations.resume(mail.fields.get(BINS))
     ledger.event(Event.RESUMED, mail.round_idx, "an earlier aggregator had opened this round")
-    rounds.roster.resume(mail.round_idx, mail.fields.get(CONTRIBUTIONS) or {})
+    asked_rounds = mail.fields.get(ASKED_ROUNDS) or {}
+    rounds.roster.resume(mail.round_idx, mail.fields.get(CONTRIBUTIONS) or {}, asked_rounds)
     _restore_refusals(rounds, comm)
     weight_cap = mail.fields.get(WEIGHT_CAP)
     if not isinstance(weight_cap, int):
         raise RunError(f"{notice.key}: the checkpoint has no weight cap; start another run")
-    rounds.begin_round(mail.round_idx, weight_cap, notice)
+    rounds.begin_round(mail.round_idx, weight_cap, mail.fields.get(ASKED), notice)
     for kind in (MailKind.STATUS, MailKind.UPDATE):
         for silo in rounds.roster:
             earlier = comm.mailbox.last(silo.name, kind)

@@ -1,12 +1,13 @@
 """The silos of a run, as the aggregator sees them: one record for each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from statistics import median_low
 from typing import Any
 
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError
+from fedsilo.messaging.messages import ASKED_ROUNDS, CONTRIBUTIONS
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import PartyState
 from fedsilo.text import REASON_LIMIT, members, plain
@@ -47,8 +48,12 @@ class Silo:
     """The number of test samples of the silo's first evaluation, which all others must have."""
     update: Notice | None = None
     """The notice of the silo's update of the open round, until the update is added."""
+    asked: bool = True
+    """Whether the open round asks the silo for an update."""
     answered: bool = False
     """Whether the silo's update is in the sum of the open round."""
+    asked_rounds: int = 0
+    """How many rounds that were closed had asked the silo."""
     contributed: int = 0
     """How many rounds were closed with the silo's update in the aggregate."""
     finished: bool = False
@@ -71,7 +76,7 @@ class Roster:
         """The most that an update of the open round weighs, in samples; None before round 0."""
         self.closed = 0
         """How many rounds were closed."""
-        self._quorum, self._required = run.quorum, run.require_silos or 0
+        self._quorum, self._required, self._samples = run.quorum, run.require_silos or 0, run.fraction < 1
         self._silos = {name: Silo(name, run.rank(name)) for name in run.silos}
 
     def __iter__(self) -> Iterator[Silo]:
@@ -82,24 +87,27 @@ class Roster:
 
     # --- changes
 
-    def resume(self, closed: int, contributions: Mapping[str, int]) -> None:
+    def resume(self, closed: int, contributions: Mapping[str, int], asked_rounds: Mapping[str, int]) -> None:
         """Wait for all silos, after so many rounds that an earlier aggregator has closed."""
         self.closed = closed
         for silo in self:
             silo.active, silo.contributed = True, contributions.get(silo.name, 0)
+            silo.asked_rounds = asked_rounds.get(silo.name, 0)
 
     def close_round(self) -> str:
         """Count who has contributed to the round that is closed. Returns why the run can't go on, as ``unmet``."""
         self.closed += 1
         for silo in self:
             silo.contributed += silo.answered
+            silo.asked_rounds += silo.asked
         return self.unmet
 
-    def begin_round(self, *, final: bool, weight_cap: int) -> None:
-        """Forget the answers to the last round. The final round hands out the final model."""
+    def begin_round(self, *, final: bool, weight_cap: int, asked: Collection[str] | None = None) -> None:
+        """Forget the answers to the last round, and ask some silos, or all. The final round hands out the model."""
         self.phase, self.weight_cap = PartyState.FINISHING if final else PartyState.TRAINING, weight_cap
         for silo in self:
             silo.update, silo.answered, silo.evaluation = None, False, None
+            silo.asked = asked is None or silo.name in asked
 
     def declare(self, silo: Silo, samples: object) -> None:
         """Take the number of training samples that a silo declares. A lost silo that declares them is back.
@@ -151,7 +159,7 @@ class Roster:
     @property
     def unanswered(self) -> list[Silo]:
         """The silos that have not done what the phase asks of them."""
-        return [silo for silo in self if not self._has_responded(silo)]
+        return [silo for silo in self if silo.asked and not self._has_responded(silo)]
 
     @property
     def missing(self) -> list[Silo]:
@@ -171,9 +179,10 @@ class Roster:
         return "; ".join(filter(None, (f"{found}: not {members(unable)}", self.losses)))
 
     @property
-    def contributions(self) -> dict[str, int]:
-        """To how many rounds each silo has contributed, by its name."""
-        return {silo.name: silo.contributed for silo in self}
+    def counts(self) -> dict[str, dict[str, int]]:
+        """How many closed rounds have a silo's update and, if rounds ask a fraction, how many have asked the silo."""
+        asked = {silo.name: silo.asked_rounds for silo in self} if self._samples else {}
+        return {CONTRIBUTIONS: {silo.name: silo.contributed for silo in self}, ASKED_ROUNDS: asked}
 
     @property
     def awaited(self) -> list[Silo]:
@@ -216,7 +225,7 @@ class Roster:
         for silo in self:
             if silo.update is not None:
                 return silo
-            if not (closing or silo.answered or silo.refused is not None):
+            if silo.asked and not (closing or silo.answered or silo.refused is not None):
                 return None
         return None
 
@@ -224,10 +233,11 @@ class Roster:
         """What the aggregator's ``status.json`` says of the silos."""
         return {
             "state": self.phase,
+            "asked": names_of(silo for silo in self if silo.asked) if self._samples else [],
             "answered": names_of(self.responded),
             "present": names_of(self.active),
             "refused": {silo.name: silo.refused for silo in self if silo.refused is not None},
-            "contributions": self.contributions,
+            **self.counts,
             "weight_cap": self.weight_cap,
             "capped": names_of(self.capped),
         }

@@ -5,19 +5,21 @@ The broadcast that opens a round is the checkpoint from which a restarted aggreg
 """
 
 import math
+from collections.abc import Collection
 from typing import NoReturn
 
 from fedsilo import runtime
 from fedsilo.config.run import Run
 from fedsilo.errors import MailError, ModelError, RunError
 from fedsilo.ledger.writer import Ledger
-from fedsilo.messaging.messages import BINS, CONTRIBUTIONS, WEIGHT_CAP
+from fedsilo.messaging.messages import ASKED, BINS, WEIGHT_CAP
 from fedsilo.messaging.notice import Notice
 from fedsilo.states import Event, PartyState, Span
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.comm import MailCommManager
 from fedsilo.training.evaluation import Evaluations
 from fedsilo.training.roster import Roster, Silo, names_of
+from fedsilo.training.sampling import draw
 from fedsilo.training.statistics import apply_statistics, read_statistics
 from fedsilo.training.updates import Updates
 from fedsilo.workload.base import Sums
@@ -97,20 +99,23 @@ class Rounds:
         self._open_round(self.round_idx + 1)
 
     def _open_round(self, round_idx: int) -> None:
-        silos, weight_cap = names_of(self.roster.remaining), self.roster.next_weight_cap
-        fields = {BINS: self.evaluations.bins, CONTRIBUTIONS: self.roster.contributions, WEIGHT_CAP: weight_cap}
-        notice = self._comm.broadcast(silos, round_idx, fields, self._aggregator.get_global_model_params())
-        self.begin_round(round_idx, weight_cap, notice)
+        weight_cap, remaining = self.roster.next_weight_cap, self.roster.remaining
+        asked = None if round_idx == self._run.rounds else draw(self._run, round_idx, remaining)
+        fields = {ASKED: asked, BINS: self.evaluations.bins, WEIGHT_CAP: weight_cap, **self.roster.counts}
+        receivers = names_of(remaining) if asked is None else asked
+        notice = self._comm.broadcast(receivers, round_idx, fields, self._aggregator.get_global_model_params())
+        self.begin_round(round_idx, weight_cap, asked, notice)
 
-    def begin_round(self, round_idx: int, weight_cap: int, notice: Notice) -> None:
-        """Wait for the silos' answers to the broadcast that opens a round."""
+    def begin_round(self, round_idx: int, weight_cap: int, asked: Collection[str] | None, notice: Notice) -> None:
+        """Wait for the answers to the broadcast that opens a round, of some silos or of all."""
         self._aggregator.args.round_idx = round_idx
         self._aggregator.begin_round(most=weight_cap * len(self._run.silos))
         self._broadcast = notice
         self.opened[round_idx] = runtime.monotonic()
-        self.roster.begin_round(final=round_idx == self._run.rounds, weight_cap=weight_cap)
+        self.roster.begin_round(final=round_idx == self._run.rounds, weight_cap=weight_cap, asked=asked)
         self.wait(self._run.deadline_seconds)
-        self._ledger.event(Event.OPENED, round_idx, f"{len(self.roster.remaining)} silos")
+        of_them = "" if asked is None else f"{len(asked)} of "
+        self._ledger.event(Event.OPENED, round_idx, f"{of_them}{len(self.roster.remaining)} silos")
         self._write_status()
 
     def end(self) -> None:

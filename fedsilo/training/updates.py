@@ -12,7 +12,7 @@ from fedsilo import (
     runtime,
 )
 from fedsilo.config.run import Run
-from fedsilo.errors import FedsiloError, NoticeError
+from fedsilo.errors import FedsiloError, MailError, NoticeError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.codec import Tensors
 from fedsilo.messaging.messages import EVALUATION, MODEL
@@ -55,9 +55,11 @@ class Updates:
 
         Raises:
             NoticeError: There is no such update in the bucket.
-            MailError: The update is too large or can't be read.
+            MailError: The update is too large or can't be read, or the round did not ask the silo.
         """
         round_idx = notice.address.round_idx
+        if round_idx == self._round_idx and not silo.asked:
+            raise MailError(f"{notice}: round {round_idx} did not ask {silo.name}")
         training = self._roster.phase == PartyState.TRAINING
         if not training or round_idx != self._round_idx or silo in self._roster.responded:
             self._drop(silo, round_idx)

@@ -37,6 +37,9 @@ def test_the_line_of_a_run_that_has_ended_says_who_contributed() -> None:
     words = "1 of 3 silos contributed to all 5 rounds; hungary to 3, long-beach to none"
     assert progress(ended).line() == f"FINISHED  round 5/5  {words}"
     assert progress(ended | {"contributions": {}}).line() == "FINISHED  round 5/5", "another version does not say"
+    sampled = ended | {"asked_rounds": {"cleveland": 5, "hungary": 4, "long-beach": 0}}
+    words = "1 of 2 silos contributed each time they were asked; hungary 3 of 4 times"
+    assert RunProgress(RUN.model_copy(update={"fraction": 0.5}), progress(sampled).statuses).line().endswith(words)
     assert "contributed" not in progress(TRAINING | {"contributions": {"cleveland": 1}}).line()
 
 
@@ -64,6 +67,9 @@ def test_a_silo_has_answered_is_waited_for_is_late_or_was_refused() -> None:
         "long-beach": Answer.REFUSED,
     }
     assert progress(TRAINING).answer("long-beach") == Answer.LATE
+    sampled = progress(TRAINING | {"asked": ["cleveland", "hungary"], "present": SILOS})
+    assert [sampled.answer(silo) for silo in SILOS] == [Answer.YES, Answer.NOT_YET, Answer.NOT_ASKED]
+    assert "1 of 2 answered  waiting for hungary" in sampled.line()
     assert progress({"state": PartyState.WAITING}).answer("hungary") == Answer.NONE_DUE
     assert open_round.awaited() == ["hungary"]
 

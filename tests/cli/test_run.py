@@ -115,6 +115,8 @@ def test_start_with_an_id_can_be_repeated_and_never_overwrites_a_run(operator: O
         (["heart_disease", "--quorum", "4"], "quorum: 4 is more than the 3 silos"),
         (["heart_disease", "--require-silos", "4"], "require_silos: 4 is more than the 3 silos"),
         (["heart_disease", "--require-silos", "some"], "--require-silos: 'some' is neither a number nor `all`"),
+        (["heart_disease", "--fraction", "1.5"], "fraction: Input should be less than or equal to 1"),
+        (["heart_disease", "--fraction", "0.5", "--require-silos", "2"], "require_silos: no silo takes part in all"),
         (["heart_disease", "--rounds", "0"], "rounds"),
         (["heart_disease", "--deadline", "0"], "deadline_seconds"),
         (["heart_disease", "--run-id", "No"], "run: String should match pattern"),

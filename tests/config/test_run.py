@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fedsilo.config.run import Run, default_quorum, new_id
+from fedsilo.config.run import Run, default_quorum, fraction_of, new_id
 from fedsilo.errors import SpecError
 from fedsilo.keys import RunKeys
 from tests.support.strategies import NAMES
@@ -116,3 +116,8 @@ def test_new_id_is_valid_for_every_name_of_a_federation(federation: str) -> None
 def test_quorum_is_more_than_half_by_default_or_what_the_policies_ask_for() -> None:
     assert [default_quorum(silos) for silos in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]
     assert [default_quorum(5, least_silos=least) for least in (2, 4, 5, 9)] == [3, 4, 5, 5]
+    assert [default_quorum(1000, 2, fraction) for fraction in (0.001, 0.1, 1)] == [2, 51, 501]
+
+
+def test_a_fraction_of_the_silos_is_rounded_up() -> None:
+    assert [fraction_of(fraction, 100) for fraction in (0.001, 0.07, 0.071, 1)] == [1, 7, 8, 100]

@@ -167,12 +167,12 @@ def test_contributions_are_counted_by_round_and_survive_a_restart(roster: Roster
     roster.begin_round(final=False, weight_cap=500)
     roster["west"].answered = True
     roster.close_round()
-    assert roster.contributions == {"west": 2, "east": 1, "north": 0}
+    assert roster.counts["contributions"] == {"west": 2, "east": 1, "north": 0}
     roster.begin_round(final=False, weight_cap=500)
-    roster.resume(5, {"west": 5, "east": 1})
+    roster.resume(5, {"west": 5, "east": 1}, {})
     roster["north"].answered = True
     roster.close_round()
-    assert roster.contributions == {"west": 5, "east": 1, "north": 1}
+    assert roster.counts["contributions"] == {"west": 5, "east": 1, "north": 1}
 
 
 def test_a_requirement_is_unmet_as_soon_as_a_silo_can_not_contribute_to_all_rounds() -> None:

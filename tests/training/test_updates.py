@@ -166,6 +166,17 @@ def test_an_update_of_another_round_is_dropped_without_being_opened() -> None:
     assert round_.bucket.written["answered"] == []
 
 
+def test_an_update_of_a_silo_that_the_round_does_not_ask_ends_its_part() -> None:
+    round_ = Round()
+    round_.rounds.roster["bb"].asked = False
+    assert round_.rounds.roster.next_update is None, "aa may still answer"
+    for name in ("aa", "cc"):
+        round_.announce(name, round_.store(name))
+    assert round_.bucket.written["answered"] == ["aa", "cc"], "nobody waits for bb"
+    with pytest.raises(MailError, match="round 0 did not ask bb"):
+        round_.announce("bb", round_.store("bb"))
+
+
 def test_the_weight_cap_is_part_of_the_checkpoint_and_recorded_with_whom_it_touches() -> None:
     round_ = Round({"aa": 2, "bb": 3, "cc": 30})
     round_.rounds.open_first_round()
