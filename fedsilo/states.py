@@ -134,6 +134,9 @@ class TrainerExit(IntEnum):
     """The trainer failed, and another try may continue: AWS did not answer, a defect, SIGTERM."""
     FATAL = 3
     """The trainer failed, and another try would fail in the same way."""
+    AUTHENTICATION = 4
+    """AWS did not accept the trainer's credentials or its clock for too long. Another try may continue. The trainer
+    could write the reason nowhere but into its log."""
 
 
 class Better(StrEnum):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedsilo.config.run import RunIdentity
-from fedsilo.states import JobState
+from fedsilo.states import JobState, TrainerExit
 
 RETRIES = 3
 """How often a trainer that died is started again: enough for a lost node or a short outage, and a defect still ends."""
@@ -59,7 +59,9 @@ class Launcher(Protocol):
 def how_it_ended(code: int, tries: int) -> str:
     """How a trainer's last try ended, in words. A ``code`` above 128 is a signal, as in a shell."""
     how = f"was killed by signal {code - 128}" if code > 128 else f"ended with exit code {code}"
-    return f"the trainer {how}{on_try(tries)}"
+    refused = code == TrainerExit.AUTHENTICATION
+    why = ": AWS did not accept its credentials or its clock; its log says more" if refused else ""
+    return f"the trainer {how}{on_try(tries)}{why}"
 
 
 def on_try(tries: int) -> str:

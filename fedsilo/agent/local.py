@@ -105,7 +105,7 @@ class _JobFile:
 class LocalLauncher:
     """Starts ``fedsilo trainer`` with the agent's own environment; each run has a folder below ``folder``.
 
-    A trainer that ended with ``TrainerExit.RETRY``, or by a signal, is started again ``RETRIES`` times.
+    A trainer that failed is started again ``RETRIES`` times, unless it ended with ``TrainerExit.FATAL``.
     """
 
     name = "local"

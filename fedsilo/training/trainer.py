@@ -15,7 +15,7 @@ from fedsilo import aws, logs, redaction, signals
 from fedsilo.config import policy
 from fedsilo.config.environment import SelfHostedSettings, Settings
 from fedsilo.config.run import Run, RunIdentity
-from fedsilo.errors import DiskFullError, FedsiloError, HubError, RefusedError, StoppedError
+from fedsilo.errors import AuthenticationError, DiskFullError, FedsiloError, HubError, RefusedError, StoppedError
 from fedsilo.files import disk_error
 from fedsilo.ledger.objects import MailBucket
 from fedsilo.ledger.run_file import fetch
@@ -102,6 +102,8 @@ def _ending(error: BaseException) -> Ending:
     match error:
         case StoppedError():
             return Ending(PartyState.STOPPED, TrainerExit.RETRY, reason)
+        case AuthenticationError():
+            return Ending(PartyState.RESTARTING, TrainerExit.AUTHENTICATION, reason)
         case HubError() | DiskFullError():
             return Ending(PartyState.RESTARTING, TrainerExit.RETRY, reason)
         case RefusedError():

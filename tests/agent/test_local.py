@@ -1,5 +1,6 @@
 """Trainers as local processes: how often one is tried, and what is left of one that is deleted."""
 
+import os
 import sys
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from fedsilo.agent import local
 from fedsilo.agent.launcher import RETRIES, Job
 from fedsilo.agent.local import LocalLauncher
 from fedsilo.agent.process import LocalProcess
+from fedsilo.config.environment import Settings
 from fedsilo.config.run import RunIdentity
 from fedsilo.runtime import SystemRuntime
 from fedsilo.states import JobState, TrainerExit
@@ -76,6 +78,24 @@ def test_a_trainer_that_would_fail_the_same_way_is_not_tried_again(
     run_instead(monkeypatch, f"raise SystemExit({TrainerExit.FATAL})")
     launcher.start(IDENTITY, 60.0)
     assert ended(launcher) == Job(RUN, JobState.FAILED, "the trainer ended with exit code 3", failed_tries=1)
+
+
+def test_credentials_that_stay_wrong_end_the_job_with_that_as_its_reason(
+    launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real trainer, which can't write the reason into the ledger."""
+    who = {"federation": "heart", "party": "cleveland", "rank": 1, "hub_account": "1" * 12, "hub_region": "us-east-1"}
+    for name, value in Settings.model_validate(who | {"authentication_seconds": 0.1}).to_environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("FEDSILO_POLICY_FILE", "policy.json")
+    monkeypatch.setattr(os, "environ", {name: value for name, value in os.environ.items() if "AWS_" not in name})
+    monkeypatch.setitem(os.environ, "AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(local, "RETRIES", 0)
+    launcher.start(IDENTITY, 60.0)
+    reason = "the trainer ended with exit code 4: AWS did not accept its credentials or its clock; its log says more"
+    assert ended(launcher) == Job(RUN, JobState.FAILED, reason, failed_tries=1)
+    assert "found no AWS credentials to use S3; " in launcher.log(RUN)
+    assert "; waited 0.1 s" in launcher.log(RUN)
 
 
 def test_a_trainer_is_ended_at_its_deadline(launcher: LocalLauncher, monkeypatch: pytest.MonkeyPatch) -> None:

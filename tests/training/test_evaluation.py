@@ -20,6 +20,7 @@ DECLARED = Declaration.model_validate(
         "metrics": {
             "Test:Loss": {"better": "lower", "range": [0.0, 100.0]},
             "Test:AUC": {"better": "higher", "range": [0.0, 1.0]},
+            "Test:Accuracy": {"better": "higher", "range": [0.0, 1.0]},
         },
         "evaluation": {"count": {"kind": "count"}, "loss": {"kind": "sum", "range": [0.0, 100.0]}},
     }
@@ -31,14 +32,16 @@ def evaluation(loss: float = 10.0, count: int = 20) -> Sums:
 
 
 class MeanLoss(Aggregator):
-    """Its metrics are the mean loss, and an AUC that is known the better, the smaller the loss is."""
+    """Its metrics are the mean loss, an AUC that is known the better, the smaller the loss is, and two that may not be
+    shown: one that is not declared, and one out of its range."""
 
     def test(self, test_data: Any, device: torch.device, args: Any) -> Sums:
         return dict(test_data)
 
     def metrics(self, totals: Sums) -> dict[str, float | Estimate]:
         loss = float(totals["loss"])
-        return {"Test:Loss": loss / int(totals["count"]), "Test:AUC": Estimate(0.5, loss / 10000)}
+        held_back = {"Patient:Age": 63.0, "Test:Accuracy": 2.0}
+        return {"Test:Loss": loss / int(totals["count"]), "Test:AUC": Estimate(0.5, loss / 10000), **held_back}
 
     def contradiction(self, sums: Sums) -> str | None:
         return "has a loss that is a riddle" if float(sums["loss"]) == 13 else None

@@ -175,6 +175,13 @@ def test_contributions_are_counted_by_round_and_survive_a_restart(roster: Roster
     assert roster.counts["contributions"] == {"west": 5, "east": 1, "north": 1}
 
 
+@pytest.mark.parametrize(("required", "met"), [(1, True), (2, False)])
+def test_a_requirement_counts_the_rounds_before_a_restart(required: int, met: bool) -> None:
+    roster = Roster(Run.checked(VALUES | {"require_silos": required}))
+    roster.resume(5, {"west": 5, "east": 1})
+    assert (roster.unmet == "") is met
+
+
 def test_a_requirement_is_unmet_as_soon_as_a_silo_can_not_contribute_to_all_rounds() -> None:
     roster = Roster(Run.checked(VALUES | {"require_silos": 3}))
     join(roster, "west", "east", "north")

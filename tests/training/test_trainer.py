@@ -64,7 +64,7 @@ def take_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
         (None, TrainerExit.DONE, "FINISHED", ""),
         (StoppedError("stopped by SIGTERM"), TrainerExit.RETRY, "STOPPED", "stopped by SIGTERM"),
         (HubError("S3 does not answer"), TrainerExit.RETRY, "RESTARTING", "S3 does not answer"),
-        (AuthenticationError("renew them"), TrainerExit.RETRY, "RESTARTING", "renew them"),
+        (AuthenticationError("renew them"), TrainerExit.AUTHENTICATION, "RESTARTING", "renew them"),
         (
             OSError(ENOSPC, "No space left on device", "/srv/spool"),
             TrainerExit.RETRY,

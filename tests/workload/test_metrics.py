@@ -138,12 +138,13 @@ def test_bins_follow_the_scores_order_from_end_to_end(quantiles: torch.Tensor | 
     assert histogram.sum(1).tolist() == [len(scores), 0]
 
 
-def test_metrics_from_sums_equal_metrics_from_samples() -> None:
+@pytest.mark.parametrize("quantiles", [None, torch.linspace(0.1, 2.0, 33).double()])
+def test_metrics_from_sums_equal_metrics_from_samples(quantiles: torch.Tensor | None) -> None:
     generator = torch.Generator().manual_seed(5)
     logits = torch.randn(300, generator=generator)
     logits[7] = 0  # which predicts no disease
     labels = (torch.rand(300, generator=generator) < 0.3).float()
-    parts = [binary_sums(logits[part], labels[part], None) for part in (slice(0, 17), slice(17, 300))]
+    parts = [binary_sums(logits[part], labels[part], quantiles) for part in (slice(0, 17), slice(17, 300))]
     totals = {name: parts[0][name] + parts[1][name] for name in parts[0]}
     assert {name: tensor.dtype for name, tensor in totals.items()} == {
         "count": torch.int64,
@@ -152,7 +153,7 @@ def test_metrics_from_sums_equal_metrics_from_samples() -> None:
     }
     probability = logits.double().sigmoid()
     loss = -torch.where(labels > 0, probability, 1 - probability).log().mean()
-    metrics = binary_metrics(totals, None)
+    metrics = binary_metrics(totals, quantiles)
     assert metrics["Test:Loss"] == pytest.approx(float(loss))
     assert metrics["Test:Accuracy"] == float(((logits > 0) == (labels > 0)).double().mean())
     assert isinstance(metrics["Test:AUC"], Estimate)
