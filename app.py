@@ -8,6 +8,7 @@ import aws_cdk as cdk
 from fedsilo.config.federation import Federation, Silo
 from fedsilo.config.load import load_federation
 from fedsilo.errors import SpecError
+from stacks.alarms import AlarmsStack
 from stacks.base import FLAGS
 from stacks.cluster import ClusterStack
 from stacks.data import DataStack
@@ -21,7 +22,8 @@ def compose(federation: Federation, outdir: str | None = None) -> cdk.App:
     """An app with every stack of the federation."""
     app = cdk.App(context=FLAGS, outdir=outdir, analytics_reporting=False)
     if federation.control_plane == "self-hosted":
-        HubStack(app, federation=federation)
+        hub = HubStack(app, federation=federation)
+        AlarmsStack(app, federation=federation, topic=hub.alarm_topic)
     for party in federation.parties:
         network = NetworkStack(app, federation=federation, party=party)
         cluster = ClusterStack(app, federation=federation, party=party, vpc=network.vpc)

@@ -212,7 +212,7 @@ class HubAccess:
 
     def translate_errors(self, doing: str) -> AbstractContextManager[None]:
         """As ``aws.translate_errors``, for a resource that the stack of the federation's hub creates."""
-        stack = names.stack(self.federation, "hub")
+        stack = names.stack(self.federation, names.HUB)
         return translate_errors(self.who, doing, f"stack {stack} is deployed in {self.region}")
 
     def s3(self, attempts: int = ATTEMPTS) -> "S3Client":

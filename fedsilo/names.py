@@ -12,6 +12,9 @@ AGGREGATOR = "aggregator"
 EVERYONE = "all"
 """The receiver of a broadcast. No party may have this name."""
 
+HUB = "hub"
+"""What the stacks of the hub are named after. No party may have this name."""
+
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,18}[a-z0-9]"
 """A federation's or a party's name: 2 to 20 of a-z, 0-9 and hyphen, starting with a letter."""
 
@@ -20,7 +23,10 @@ FEDERATION_TAG = "fedsilo:federation"
 """The tag of every resource of a federation. Policies that allow many queues check it."""
 
 PARTY_TAG = "fedsilo:party"
-"""The tag of every resource of a party, including the party's queues in the hub."""
+"""The tag of every resource of a party, including the party's queues in the hub. The hub admits roles by it."""
+
+MEMBER_TAG = "fedsilo:member"
+"""The tag of a party's roles that says which account the party is in. The hub admits roles of other accounts by it."""
 
 
 NAMESPACE = "fedsilo"
@@ -35,6 +41,11 @@ TRAINER = "trainer"
 
 MLOPS_SECRET_VARIABLE = "FEDSILO_MLOPS_SECRET"  # noqa: S105 - the name of a variable
 """The environment variable that tells FedML's agent which secret holds its API key."""
+
+
+def member(account: str, party: str) -> str:
+    """The value of ``MEMBER_TAG``. An account has no slash, so no two parties of different accounts share a value."""
+    return f"{account}/{party}"
 
 
 def stack(federation: str, *parts: str) -> str:

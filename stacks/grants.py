@@ -1,10 +1,10 @@
-"""What each role may do. The role's own policy and the hub's resource policies are both made from the same grants.
+"""What each role may do. The role's own policy and the hub's policies (``foreign.py``) are made from the same grants.
 
-Across accounts, AWS asks both policies. A difference between them would be a hole or a fault; here they can't differ.
+Across accounts, AWS asks both policies. A difference between them would be a hole or a fault.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import aws_cdk as cdk
 from aws_cdk import aws_iam as iam
@@ -23,10 +23,15 @@ _ANY_WRITE = ("s3:Put*", "s3:Abort*")
 """For denials. S3 limits a bucket's policy to 20 KiB, so its statements are short."""
 OWN_STORE_ACTIONS = ("s3:GetObject", "s3:PutObject", "s3:DeleteObject")
 """What a trainer does with the objects of its silo's own store."""
+KEY_ACTIONS = ("kms:Decrypt", "kms:GenerateDataKey")
+"""What S3 and SQS do with a bucket's or a queue's key for the caller."""
 _RECEIVE = ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility")
 _FIND_QUEUE = ("sqs:GetQueueUrl", "sqs:GetQueueAttributes")
 _KEY_HEADERS = ("s3:x-amz-server-side-encryption", "s3:x-amz-server-side-encryption-customer-algorithm")
 _ALL_QUEUES = "one statement for a hundred silos' queues; its condition on the tag limits it to this federation"
+
+RoleName = Callable[[str, str], str]
+"""The function of ``names`` that gives a role its name from the federation's and the party's."""
 
 
 @dataclass(frozen=True)
@@ -47,28 +52,6 @@ class Grant:
             actions=[*self.actions],
             resources=[*self.resources],
             conditions={**self.conditions},
-        )
-
-    def for_accounts(self, roles: Mapping[str, Sequence[str]]) -> iam.PolicyStatement:
-        """The statement for a resource's policy.
-
-        The principals are accounts, and a condition admits only the named roles: a role that does not exist yet can't
-        be a principal, and hub and silos deploy in any order. A denial applies to the whole account.
-
-        Args:
-            roles: The names of the roles, by account.
-        """
-        conditions = {operator: {**keys} for operator, keys in self.conditions.items()}
-        if self.effect is iam.Effect.ALLOW:
-            conditions["ArnEquals"] = {
-                "aws:PrincipalArn": [names.role_arn(role, account) for account in roles for role in roles[account]]
-            }
-        return iam.PolicyStatement(
-            effect=self.effect,
-            principals=[iam.ArnPrincipal(account) for account in roles],  # short for arn:aws:iam::<account>:root
-            actions=[*self.actions],
-            resources=[*self.resources],
-            conditions=conditions,
         )
 
 
@@ -109,10 +92,22 @@ class HubResources:
         return {"StringEquals": {f"aws:ResourceTag/{names.FEDERATION_TAG}": self.federation}}
 
 
+_BROADCASTS = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
+
+
 def broadcasts(hub: HubResources) -> list[Grant]:
     """What every trainer may do in the mail bucket: read run.json, and list and read broadcasts."""
-    broadcast_keys = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
-    return [run_json(hub), Grant(_READ_OBJECT, hub.mail(broadcast_keys)), _list(hub, broadcast_keys)]
+    return [run_json(hub), Grant(_READ_OBJECT, hub.mail(_BROADCASTS)), _list(hub, _BROADCASTS)]
+
+
+def shared_objects(hub: HubResources) -> Grant:
+    """Reading what every party may read: run.json in its versions, and broadcasts."""
+    return Grant(_READ_VERSION, hub.mail(_RUNS.run_json, _BROADCASTS))
+
+
+def listed(hub: HubResources, party: str, agents: str) -> Grant:
+    """Listing what any of a silo's roles may list: broadcasts, run.json, the agents, and the silo's own keys."""
+    return _list(hub, _BROADCASTS, _RUNS.run_json, agents, f"{_RUNS.party(party)}*")
 
 
 def run_json(hub: HubResources) -> Grant:
@@ -161,27 +156,16 @@ def mail(hub: HubResources, party: Party) -> list[Grant]:
     """
     own = f"{_RUNS.party(party.name)}*"
     return [
-        Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(own)),
+        own_mail(hub, party.name),
         _list(hub, *([own] if isinstance(party, Silo) else [])),
-        denied(hub, party),
+        denied(hub, party.name),
         *([] if isinstance(party, Silo) else [Grant(_READ_OBJECT, hub.mail(_RUNS.status("*")))]),
     ]
 
 
-def admitted_to_all(hub: HubResources) -> list[Grant]:
-    """What the bucket's policy allows the trainers and agents of all parties in other accounts.
-
-    The policy has room for one set of statements, not for one a role. Each role's own policy limits it further.
-    """
-    broadcast_keys = f"{_RUNS.outbox(names.AGGREGATOR, names.EVERYONE)}*"
-    read = Grant(_READ_VERSION, hub.mail(_RUNS.run_json, broadcast_keys))
-    return [read, _list(hub, broadcast_keys, _RUNS.run_json, agent_key("*"))]
-
-
-def admitted(hub: HubResources, party: Party) -> list[Grant]:
-    """What the bucket's policy also allows one party in another account, again for trainer and agent together."""
-    own, *others = mail(hub, party)
-    return [replace(own, resources=[*own.resources, *heartbeat(hub, party).resources]), *others]
+def own_mail(hub: HubResources, party: str) -> Grant:
+    """Reading and writing below the party's own prefix."""
+    return Grant((*_READ_OBJECT, *_WRITE_OBJECT), hub.mail(f"{_RUNS.party(party)}*"))
 
 
 def _list(hub: HubResources, *prefixes: str) -> Grant:
@@ -194,9 +178,9 @@ def _list(hub: HubResources, *prefixes: str) -> Grant:
     return Grant(("s3:ListBucket",), [names.bucket_arn(hub.bucket_name)], conditions)
 
 
-def denied(hub: HubResources, party: Party) -> Grant:
+def denied(hub: HubResources, party: str) -> Grant:
     """The denial to write below another party's prefix, where a segment of the key may also be the party's name."""
-    return Grant(_ANY_WRITE, hub.mail(_RUNS.party(f"*/{party.name}") + "*"), effect=iam.Effect.DENY)
+    return Grant(_ANY_WRITE, hub.mail(_RUNS.party(f"*/{party}") + "*"), effect=iam.Effect.DENY)
 
 
 def stored_as_bucket_says(hub: HubResources) -> list[iam.PolicyStatement]:
@@ -237,14 +221,14 @@ def agents_mail(hub: HubResources, party: Party) -> list[Grant]:
         Grant(_READ_OBJECT, hub.mail(status)),
         Grant(("s3:PutObject",), hub.mail(status, log)),
         _list(hub, status),
-        heartbeat(hub, party),
-        denied(hub, party),
+        heartbeat(hub, party.name),
+        denied(hub, party.name),
     ]
 
 
-def heartbeat(hub: HubResources, party: Party) -> Grant:
+def heartbeat(hub: HubResources, party: str) -> Grant:
     """Writing and reading the heartbeat of the party's agent, and the report of a second one that waits."""
-    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(agent_keys(party.name)))
+    return Grant((*_READ_OBJECT, "s3:PutObject"), hub.mail(agent_keys(party)))
 
 
 def lists(hub: HubResources) -> Grant:
@@ -274,7 +258,7 @@ def hub_key(hub: HubResources) -> list[Grant]:
     """The use of the hub's key, through S3 and SQS only. Other stacks know the key's alias, but not its id."""
     return [
         Grant(
-            ("kms:Decrypt", "kms:GenerateDataKey"),
+            KEY_ACTIONS,
             [f"arn:aws:kms:{hub.region}:{hub.account}:key/*"],
             {
                 "ForAnyValue:StringEquals": {"kms:ResourceAliases": names.hub_key_alias(hub.federation)},

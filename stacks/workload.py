@@ -1,5 +1,6 @@
 """The programs in a party's cluster: the agent and the template of its trainers, with their roles."""
 
+import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
 from aws_cdk import aws_kms as kms
 from constructs import Construct
@@ -147,6 +148,9 @@ class WorkloadStack(PartyStack):
             role_name=name,
             description=f"The {noun} of {self.party.name}",
         )
+        # In the template, because `cdk deploy --tags` replaces the tags of a stack, and the hub admits roles by these.
+        cdk.Tags.of(role).add(names.PARTY_TAG, self.party.name)
+        cdk.Tags.of(role).add(names.MEMBER_TAG, names.member(self.account, self.party.name))
         grants.managed_policy(
             self,
             f"{noun.title()}Policy",

@@ -110,7 +110,7 @@ def deployed(laptop: Laptop) -> dict[str, Any]:
 
 def test_every_resource_of_every_template_is_there(laptop: Laptop, deployed: dict[str, Any]) -> None:
     cloudformation = laptop.client("cloudformation")
-    assert len(deployed) == 1 + 4 * 3 + 1
+    assert len(deployed) == 2 + 4 * 3 + 3 + 1
     for stack, template in deployed.items():
         assert cloudformation.describe_stacks(StackName=stack)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
         listed = cloudformation.list_stack_resources(StackName=stack)["StackResourceSummaries"]

@@ -96,10 +96,13 @@ def about_objects(synthesized: Synthesized, who: Who) -> Iterator[Question]:
         name = party.name
         keys |= {RUN.status(name), RUN.log(name), RUN.metrics(name), RUN.model(name)}
         keys |= {agent_key(name), waiting_agent_key(name)}
-        keys |= {RUN.mail(names.AGGREGATOR, name, 1, "model").key, RUN.mail(name, names.AGGREGATOR, 2, "update").key}
+        keys |= {
+            RUN.mail(names.AGGREGATOR, name, 1, "model", 0).key,
+            RUN.mail(name, names.AGGREGATOR, 2, "update", 0).key,
+        }
         for other in fed.parties:
             # Keys that a pattern might match by mistake, because a star also matches slashes.
-            keys |= {RUN.mail(name, other.name, 3, "update").key, f"{RUN.party(name)}{other.name}/model.safetensors"}
+            keys |= {RUN.mail(name, other.name, 3, "update", 0).key, f"{RUN.party(name)}{other.name}/model.safetensors"}
     for key in sorted(keys):
         for action in OBJECT_ACTIONS:
             expected = may_touch_object(who, action, key)
@@ -168,12 +171,11 @@ def about_queues(synthesized: Synthesized, who: Who) -> Iterator[Question]:
                     to_all = isinstance(who.party, Silo) or not own
                     send = kind == "data" and action in ("SendMessage", "GetQueueUrl") and (to_other_side or not to_all)
                     expected = send or (own and kind == "data" and action in MAX_RECEIVE_COUNT)
-            tags: dict[str, str | list[str]] = {f"aws:ResourceTag/{names.FEDERATION_TAG}": fed.name}
             arn = names.queue_arn(queue, hub.account or ACCOUNT, hub.region)
-            yield Question(who, f"sqs:{action}", arn, hub, expected, tags)
+            yield Question(who, f"sqs:{action}", arn, hub, expected)
     # The queues of a federation in the same account whose name begins with this one's.
     for queue in (names.data_queue(f"{fed.name}-2", "near"), names.control_queue(f"{fed.name}-2", "near")):
-        tags = {f"aws:ResourceTag/{names.FEDERATION_TAG}": f"{fed.name}-2"}
+        tags: dict[str, str | list[str]] = {f"aws:ResourceTag/{names.FEDERATION_TAG}": f"{fed.name}-2"}
         yield Question(
             who, "sqs:SendMessage", names.queue_arn(queue, hub.account or ACCOUNT, hub.region), hub, False, tags
         )
@@ -213,7 +215,7 @@ def about_data_and_keys(synthesized: Synthesized, who: Who) -> Iterator[Question
     (key,) = [
         key_arn(hub, stack, logical_id)
         for stack, logical_id, _ in synthesized.resources("AWS::KMS::Key")
-        if stack == names.stack(fed.name, "hub")
+        if stack == names.stack(fed.name, names.HUB)
     ]
     alias = {"kms:ResourceAliases": [names.hub_key_alias(fed.name)]}
     for action, via, expected in (

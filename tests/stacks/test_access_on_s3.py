@@ -48,7 +48,7 @@ def trainers(guarded: str, example: Synthesized) -> dict[str, Any]:
     for key in [RUN.run_json, *(mail.key for mail in mails)]:
         s3.put_object(Bucket=bucket, Key=key, Body=b"x")
     for name in PARTIES[1:]:
-        s3.put_object(Bucket=bucket, Key=RUN.mail("aggregator", name, 1, "model").key, Body=b"x")
+        s3.put_object(Bucket=bucket, Key=RUN.mail("aggregator", name, 1, "model", 0).key, Body=b"x")
     documents = {p["Roles"][0]: p["PolicyDocument"] for _, _, p in policies(example) if p.get("Roles")}
     clients = {}
     for name in PARTIES:
@@ -91,30 +91,30 @@ def test_silo_reads_what_is_addressed_to_it_and_no_other_silos_update(trainers: 
     cleveland = trainers["cleveland"]
     assert allowed(cleveland, "get_object", Key=RUN.run_json)
     assert allowed(cleveland, "get_object", Key=RUN.broadcast(1).key)
-    assert allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "cleveland", 1, "model").key)
-    assert allowed(cleveland, "get_object", Key=RUN.mail("cleveland", "aggregator", 1, "update").key)
-    assert not allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "hungary", 1, "model").key)
-    assert not allowed(cleveland, "get_object", Key=RUN.mail("hungary", "aggregator", 1, "update").key)
+    assert allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "cleveland", 1, "model", 0).key)
+    assert allowed(cleveland, "get_object", Key=RUN.mail("cleveland", "aggregator", 1, "update", 0).key)
+    assert not allowed(cleveland, "get_object", Key=RUN.mail("aggregator", "hungary", 1, "model", 0).key)
+    assert not allowed(cleveland, "get_object", Key=RUN.mail("hungary", "aggregator", 1, "update", 0).key)
 
 
 def test_aggregator_reads_what_every_silo_sends_to_it(trainers: dict[str, Any]) -> None:
     for silo in PARTIES[1:]:
-        assert allowed(trainers["aggregator"], "get_object", Key=RUN.mail(silo, "aggregator", 1, "update").key)
+        assert allowed(trainers["aggregator"], "get_object", Key=RUN.mail(silo, "aggregator", 1, "update", 0).key)
 
 
 @pytest.mark.parametrize("writer", PARTIES)
 def test_party_writes_below_its_own_prefix_and_below_no_other(trainers: dict[str, Any], writer: str) -> None:
     for owner in PARTIES:
-        key = RUN.mail(owner, "hungary" if owner == "aggregator" else "aggregator", 2, "update").key
+        key = RUN.mail(owner, "hungary" if owner == "aggregator" else "aggregator", 2, "update", 0).key
         may = allowed(trainers[writer], "put_object", Key=key, Body=b"x")
         assert may is (owner == writer), key
         smuggled = f"{RUN.party(owner)}outbox/{writer}/000009-update.safetensors"
         assert not allowed(trainers[writer], "put_object", Key=smuggled, Body=b"x"), smuggled
     assert not allowed(trainers[writer], "put_object", Key=RUN.run_json, Body=b"x")
-    assert not allowed(trainers[writer], "delete_object", Key=RUN.mail(writer, "aggregator", 1, "update").key)
+    assert not allowed(trainers[writer], "delete_object", Key=RUN.mail(writer, "aggregator", 1, "update", 0).key)
 
 
 def test_mail_carries_the_tag_by_which_it_expires(trainers: dict[str, Any]) -> None:
-    key = RUN.mail("cleveland", "aggregator", 3, "update").key
+    key = RUN.mail("cleveland", "aggregator", 3, "update", 0).key
     tag = "=".join(MAIL_TAG)
     assert allowed(trainers["cleveland"], "put_object", Key=key, Body=b"x", Tagging=tag)

@@ -25,7 +25,7 @@ def test_cfn_lint_reports_nothing(example: Synthesized, everything: Synthesized,
         *everything.directory.glob("*.template.json"),
         *mlops.directory.glob("hosted-near-*.template.json"),
     ]
-    assert len(shapes) == 1 + 3 + len(everything.templates) + 4
+    assert len(shapes) == 1 + 4 + len(everything.templates) + 4
     done = subprocess.run(
         ["cfn-lint", "--format", "parseable", "--ignore-checks", *IGNORED, "--template", *map(str, shapes)],
         capture_output=True, text=True,

@@ -45,6 +45,7 @@ class Resolver:
             "AWS::Region": self._region,
             "AWS::Partition": "aws",
             "AWS::URLSuffix": "amazonaws.com",
+            "AWS::NoValue": "",
         }
         if name in pseudo:
             return pseudo[name]

@@ -44,7 +44,7 @@ class Synthesized:
 
     def party_of(self, stack: str) -> Party:
         """The party that deploys the stack."""
-        if stack == names.stack(self.federation.name, "hub"):
+        if stack in hub_stacks(self.federation.name):
             return self.federation.aggregator
         middle = stack.removeprefix(f"{self.federation.name}-").rpartition("-")[0]
         return self.federation.party(middle)
@@ -61,6 +61,11 @@ class Synthesized:
     def objects(self, party: Party, kind: str) -> dict[str, Any]:
         """The party's Kubernetes objects of one kind, by name."""
         return {m["metadata"]["name"]: m for m in self.manifests(party.name) if m["kind"] == kind}
+
+
+def hub_stacks(federation: str) -> tuple[str, str]:
+    """The stacks of the federation's hub."""
+    return names.stack(federation, names.HUB), names.stack(federation, names.HUB, "alarms")
 
 
 def synthesize(path: Path, outdir: Path, only: Callable[..., cdk.Stack] | None = None) -> Synthesized:
