@@ -95,21 +95,27 @@ def test_everything_that_changes_in_an_epoch_goes_on_as_it_was(store: FolderStor
 def test_the_workloads_go_on_from_their_last_epoch(
     store: FolderStore, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    steps: list[int] = []
+
     def result(kept: Checkpoint, die_in: int | None = None) -> dict[str, torch.Tensor]:
+        steps.clear()
         trainer, data, args = trainer_of(name, epochs=4, **({"samples": 50, "parameters": 99} if name == "mlp" else {}))
-        args.checkpoint, args.tracker = kept, Namespace(log_metric=lambda _, value, step: died(step == die_in))
+        args.checkpoint, args.tracker = kept, Namespace(log_metric=lambda _, value, step: logged(step, die_in))
         trainer.update_dataset(data.train, data.test, data.num_train)
         trainer.train(data.train, torch.device("cpu"), args)
         return dict(trainer.get_model_params())
 
-    def died(now: bool) -> None:
-        if now:
+    def logged(step: int, die_in: int | None) -> None:
+        steps.append(step)
+        if step == die_in:
             raise Killed
 
     undisturbed = result(Checkpoint())
+    assert set(steps) == {0, 1, 2, 3}
     with pytest.raises(Killed):
         result(begun(store), die_in=2)
     again = result(begun(store))
+    assert set(steps) == {2, 3}
     assert all(torch.equal(again[each], tensor) for each, tensor in undisturbed.items())
 
 

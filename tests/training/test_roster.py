@@ -178,7 +178,7 @@ def test_contributions_are_counted_by_round_and_survive_a_restart(roster: Roster
 @pytest.mark.parametrize(("required", "met"), [(1, True), (2, False)])
 def test_a_requirement_counts_the_rounds_before_a_restart(required: int, met: bool) -> None:
     roster = Roster(Run.checked(VALUES | {"require_silos": required}))
-    roster.resume(5, {"west": 5, "east": 1})
+    roster.resume(5, {"west": 5, "east": 1, "north": 1}, {"west": 5, "east": 5, "north": 5})
     assert (roster.unmet == "") is met
 
 
