@@ -1,13 +1,7 @@
-"""The add-ons of every cluster. To add one, add a line to ``BLUEPRINT``.
-
-Auto Mode includes the network, DNS, storage, load-balancing, Pod Identity and GPU add-ons
-(https://docs.aws.amazon.com/eks/latest/userguide/eks-add-ons.html).
-"""
+"""Installs the add-ons of a party's spec (``fedsilo/config/add_ons.py``), and makes the roles of pods."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Sequence
 
 import aws_cdk as cdk
 from aws_cdk import aws_eks_v2 as eks
@@ -15,54 +9,59 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from fedsilo import names
+from fedsilo.config.add_ons import ADD_ONS, AddOn
+from stacks import add_on_versions
 from stacks.nag import AWS_MANAGED, acknowledge
 
 
-@dataclass(frozen=True)
-class AddOn:
-    """An EKS add-on: https://docs.aws.amazon.com/eks/latest/userguide/workloads-add-ons-available-eks.html."""
+def install(
+    scope: Construct, cluster: eks.Cluster, cluster_name: str, kubernetes: str, wanted: Sequence[str]
+) -> list[eks.CfnAddon]:
+    """Install add-ons in a cluster, in the order of what they need. They are removed with the cluster.
 
-    name: str
-    version: str | None = None
-    """Default: the version that EKS ships for the cluster's Kubernetes version; it changes with patches."""
-    configuration: Mapping[str, Any] = field(default_factory=dict)
-    """Values that differ from the add-on's defaults."""
-    service_account: str | None = None
-    """The service account that calls AWS. Pod Identity gives it a role with ``managed_policies``."""
-    managed_policies: tuple[str, ...] = ()
-    """The managed policies of AWS that the add-on's page asks for."""
+    Args:
+        scope: The stack of the cluster.
+        cluster: The cluster.
+        cluster_name: Its name.
+        kubernetes: Its version of Kubernetes, which decides the add-ons' versions.
+        wanted: The names of the add-ons.
+    """
+    made = {name: _install(scope, cluster, cluster_name, kubernetes, ADD_ONS[name]) for name in wanted}
+    for name, resource in made.items():
+        for needed in ADD_ONS[name].after:
+            resource.add_dependency(made[needed])
+    return [*made.values()]
 
-    def install(self, scope: Construct, cluster: eks.Cluster, cluster_name: str) -> eks.CfnAddon:
-        """Install the add-on in the cluster, and remove it with the cluster."""
-        identities = None
-        if self.service_account:
-            role = self._make_role(scope, cluster_name)
-            identities = [
-                eks.CfnAddon.PodIdentityAssociationProperty(
-                    role_arn=role.role_arn, service_account=self.service_account
-                )
-            ]
-        return eks.CfnAddon(
-            scope,
-            self.name,
-            addon_name=self.name,
-            addon_version=self.version,
-            cluster_name=cluster.cluster_name,
-            configuration_values=json.dumps(self.configuration) if self.configuration else None,
-            pod_identity_associations=identities,
-            preserve_on_delete=False,
-            resolve_conflicts="OVERWRITE",
-        )
 
-    def _make_role(self, scope: Construct, cluster_name: str) -> iam.Role:
-        role = pod_role(scope, f"{self.name}-role", cluster=cluster_name)
-        for policy in self.managed_policies:
-            role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(policy))
-        acknowledge(
-            role,
-            {f"{AWS_MANAGED}{policy}]": f"what AWS's page asks for {self.name}" for policy in self.managed_policies},
-        )
-        return role
+def _install(scope: Construct, cluster: eks.Cluster, cluster_name: str, kubernetes: str, add_on: AddOn) -> eks.CfnAddon:
+    identities = None
+    if add_on.service_account:
+        role = _make_role(scope, cluster_name, add_on)
+        identities = [
+            eks.CfnAddon.PodIdentityAssociationProperty(role_arn=role.role_arn, service_account=add_on.service_account)
+        ]
+    return eks.CfnAddon(
+        scope,
+        add_on.name,
+        addon_name=add_on.name,
+        addon_version=add_on_versions.pinned(add_on.name, kubernetes),
+        cluster_name=cluster.cluster_name,
+        configuration_values=json.dumps(add_on.configuration) if add_on.configuration else None,
+        pod_identity_associations=identities,
+        preserve_on_delete=False,
+        resolve_conflicts="OVERWRITE",
+    )
+
+
+def _make_role(scope: Construct, cluster_name: str, add_on: AddOn) -> iam.Role:
+    role = pod_role(scope, f"{add_on.name}-role", cluster=cluster_name)
+    for policy in add_on.managed_policies:
+        role.add_managed_policy(iam.ManagedPolicy.from_aws_managed_policy_name(policy))
+    acknowledge(
+        role,
+        {f"{AWS_MANAGED}{policy}]": f"what AWS's page asks for {add_on.name}" for policy in add_on.managed_policies},
+    )
+    return role
 
 
 def pod_role(
@@ -91,13 +90,3 @@ def pod_role(
         description=description,
         assumed_by=iam.ServicePrincipal("pods.eks.amazonaws.com", conditions=conditions).with_session_tags(),
     )
-
-
-BLUEPRINT = (
-    AddOn("metrics-server"),
-    AddOn(
-        "amazon-cloudwatch-observability",
-        service_account="cloudwatch-agent",
-        managed_policies=("CloudWatchAgentServerPolicy",),
-    ),
-)

@@ -1,5 +1,6 @@
 """A party's cluster: EKS Auto Mode, private, encrypted and logged. Only principals that the spec names can use it."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import aws_cdk as cdk
@@ -9,12 +10,12 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_logs as logs
 from aws_cdk.lambda_layer_kubectl_v36 import KubectlV36Layer
-from constructs import Construct
+from constructs import Construct, IDependable
 
 from fedsilo import names
+from fedsilo.config.add_ons import ADD_ONS
 from fedsilo.config.federation import SERVICE_CIDR, Federation, Party
-from stacks import manifests
-from stacks.addons import BLUEPRINT
+from stacks import addons, manifests, own_manifests
 from stacks.base import PartyStack
 from stacks.nag import AWS_MANAGED, acknowledge
 
@@ -68,13 +69,18 @@ class ClusterStack(PartyStack):
             scope, party.name, "cluster", federation=federation, party=party, description=f"cluster of {party.name}"
         )
         self._cluster_name = names.cluster(federation.name, party.name)
-        key = self._make_key()
-        log_group = self._make_log_group(key)
+        of_add_ons = [
+            group.format(cluster=self._cluster_name) for name in party.add_ons for group in ADD_ONS[name].log_groups
+        ]
+        control_plane = f"/aws/eks/{self._cluster_name}/cluster"
+        key = self._make_key(control_plane, *of_add_ons)
+        log_groups = [self._make_log_group("ControlPlane", control_plane, key)]
+        log_groups += [self._make_log_group(group.rpartition("/")[2].title(), group, key) for group in of_add_ons]
         self.cluster = self._make_cluster(vpc, key)
-        self.cluster.node.add_dependency(log_group)
+        self.cluster.node.add_dependency(*log_groups)
         self._grant_access()
-        for add_on in BLUEPRINT:
-            add_on.install(self, self.cluster, self._cluster_name)
+        add_ons = addons.install(self, self.cluster, self._cluster_name, KUBERNETES.version, party.add_ons)
+        self._apply_own_manifests(add_ons)
         self.apply("NetworkPolicies", self.cluster, manifests.network_policy_controller())
         if party.compute.gpu:
             self.apply("GpuNodes", self.cluster, manifests.gpu_node_pool(party.compute))
@@ -84,12 +90,21 @@ class ClusterStack(PartyStack):
             "run it, from where the cluster's endpoint can be reached, to use kubectl",
         )
 
-    def _make_log_group(self, key: kms.Key) -> logs.LogGroup:
-        """Make the log group to which EKS writes. EKS would make one that is kept for ever and not encrypted."""
+    def _apply_own_manifests(self, add_ons: Sequence[eks.CfnAddon]) -> None:
+        """Apply the party's own objects, each by itself: one whose file is taken away is removed from the cluster."""
+        before: list[IDependable] = [*add_ons]
+        for thing in own_manifests.read(self.party):
+            applied = self.apply(f"Own{own_manifests.label(thing)}", self.cluster, thing)
+            applied.node.add_dependency(*before)
+            if thing["kind"] == "Namespace":
+                before.append(applied)
+
+    def _make_log_group(self, id_: str, name: str, key: kms.Key) -> logs.LogGroup:
+        """Make a log group for EKS or an add-on. They would make one that is kept for ever and not encrypted."""
         return logs.LogGroup(
             self,
-            "ControlPlane",
-            log_group_name=f"/aws/eks/{self._cluster_name}/cluster",
+            id_,
+            log_group_name=name,
             encryption_key=key,
             retention=logs.RetentionDays.THIRTEEN_MONTHS,
             removal_policy=cdk.RemovalPolicy.DESTROY,
@@ -133,8 +148,8 @@ class ClusterStack(PartyStack):
             )
             self.cluster.grant_access(f"Access{entry}", access.principal, [policy])
 
-    def _make_key(self) -> kms.Key:
-        """Make one key for the cluster's secrets and for its control plane's logs."""
+    def _make_key(self, *log_groups: str) -> kms.Key:
+        """Make one key for the cluster's secrets and for its log groups, which are named."""
         key = kms.Key(
             self,
             "Key",
@@ -149,10 +164,9 @@ class ClusterStack(PartyStack):
                 resources=["*"],
                 conditions={
                     "ArnEquals": {
-                        "kms:EncryptionContext:aws:logs:arn": (
-                            f"arn:aws:logs:{self.party.region}:{self.account}:"
-                            f"log-group:/aws/eks/{self._cluster_name}/cluster"
-                        )
+                        "kms:EncryptionContext:aws:logs:arn": [
+                            f"arn:aws:logs:{self.party.region}:{self.account}:log-group:{group}" for group in log_groups
+                        ]
                     }
                 },
             )

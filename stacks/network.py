@@ -12,6 +12,7 @@ from aws_cdk import aws_route53resolver as resolver
 from constructs import Construct
 
 from fedsilo import names
+from fedsilo.config.add_ons import ADD_ONS
 from fedsilo.config.federation import Federation, Party, Silo
 from stacks import grants
 from stacks.base import PartyStack
@@ -26,8 +27,6 @@ _INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str
     "Sts": (_SERVICES.STS, ["sts:*"]),
     "Eks": (_SERVICES.EKS, ["eks:*"]),
     "EksAuth": (_SERVICES.EKS_AUTH, ["eks-auth:*"]),
-    "Logs": (_SERVICES.CLOUDWATCH_LOGS, ["logs:*"]),
-    "Monitoring": (_SERVICES.CLOUDWATCH_MONITORING, ["cloudwatch:*"]),
     "Lambda": (_SERVICES.LAMBDA_, ["lambda:InvokeFunction", "lambda:GetFunction"]),
     "Sqs": (_SERVICES.SQS, ["sqs:*"]),
     "SageMakerApi": (_SERVICES.SAGEMAKER_API, ["sagemaker:*"]),
@@ -35,6 +34,12 @@ _INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str
 }
 """The interface endpoints of an isolated party, and the actions that each allows. The list has only what a private
 cluster needs, because each endpoint costs: https://docs.aws.amazon.com/eks/latest/userguide/private-clusters.html."""
+
+ADD_ONS_INTERFACES: Mapping[str, tuple[ec2.InterfaceVpcEndpointAwsService, Sequence[str]]] = {
+    "Logs": (_SERVICES.CLOUDWATCH_LOGS, ["logs:*"]),
+    "Monitoring": (_SERVICES.CLOUDWATCH_MONITORING, ["cloudwatch:*"]),
+}
+"""The interface endpoints of add-ons (``AddOn.endpoints``): only a party that asks for the add-on has them."""
 
 _S3_ACTIONS = (
     "GetObject", "GetObjectVersion", "PutObject", "PutObjectTagging", "AbortMultipartUpload", "ListBucket",
@@ -156,7 +161,9 @@ class NetworkStack(PartyStack):
             self, "Endpoints", vpc=self.vpc, description="HTTPS from the VPC to its endpoints", allow_all_outbound=False
         )
         security_group.add_ingress_rule(ec2.Peer.ipv4(self.party.vpc_cidr), ec2.Port.tcp(443))
-        for id_, (service, actions) in _INTERFACES.items():
+        of_add_ons = {id_ for name in self.party.add_ons for id_ in ADD_ONS[name].endpoints}
+        interfaces = {**_INTERFACES, **{id_: ADD_ONS_INTERFACES[id_] for id_ in sorted(of_add_ons)}}
+        for id_, (service, actions) in interfaces.items():
             endpoint = self.vpc.add_interface_endpoint(
                 id_,
                 service=service,

@@ -128,7 +128,7 @@ def items(federation: Federation, stacks: Mapping[str, Template]) -> list[CostIt
 
 
 def _party(federation: Federation, party: Party, stacks: Mapping[str, Template]) -> Iterator[CostItem]:
-    own = [f"{federation.name}-{party.name}-{kind}" for kind in ("network", "cluster", "data", "workload")]
+    own = [f"{federation.name}-{party.name}-{kind}" for kind in ("network", "cluster", "data", "store", "workload")]
     if party is federation.aggregator:
         own.append(f"{federation.name}-hub")
     found = [resource for stack in own if stack in stacks for resource in stacks[stack]["Resources"].values()]
@@ -136,7 +136,7 @@ def _party(federation: Federation, party: Party, stacks: Mapping[str, Template])
     yield from _endpoints(party, found)
     for resource in found:
         if resource["Type"] == "AWS::EKS::Cluster":
-            yield from _cluster(party, len(resource["Properties"]["ComputeConfig"]["NodePools"]))
+            yield from _cluster(party, len(resource["Properties"]["ComputeConfig"]["NodePools"]), found)
     # The agent of FedML's platform trains in its own pod, which runs all the time.
     yield _trainer(party, always=federation.control_plane == "mlops")
 
@@ -170,12 +170,14 @@ def _endpoints(party: Party, resources: list[Any]) -> Iterator[CostItem]:
         yield CostItem(party.name, "Interface endpoints, times zones", zones, zones * price)
 
 
-def _cluster(party: Party, node_pools: int) -> Iterator[CostItem]:
+def _cluster(party: Party, node_pools: int, resources: list[Any]) -> Iterator[CostItem]:
     """What an idle cluster costs: Auto Mode keeps a node in each pool for the add-ons and the agent."""
     node = prices()["node"].usd * HOURS * (1 + prices()["eks_auto_mode"].usd)
     insights, logs = prices()["container_insights"].usd, prices()["log_ingestion"].usd
     yield CostItem(party.name, "Nodes that are always on", node_pools, node_pools * node)
-    yield CostItem(party.name, "Container Insights", node_pools, node_pools * insights)
+    add_ons = {each["Properties"]["AddonName"] for each in resources if each["Type"] == "AWS::EKS::Addon"}
+    if "amazon-cloudwatch-observability" in add_ons:
+        yield CostItem(party.name, "Container Insights", node_pools, node_pools * insights)
     yield CostItem(party.name, "Control-plane logs, GB", CONTROL_PLANE_LOG_GB, CONTROL_PLANE_LOG_GB * logs)
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from fedsilo import names
+from fedsilo.config.add_ons import ADD_ONS, DEFAULT
 from fedsilo.config.policy import Policy
 from fedsilo.errors import SpecError
 
@@ -83,6 +84,18 @@ Image = Annotated[
     str,
     _check("an image by digest: registry/name@sha256:<64 hexadecimal digits>", _matches(r"\S+@sha256:[0-9a-f]{64}")),
 ]
+
+
+def _known_add_ons(names_: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names_:
+        if name not in ADD_ONS:
+            raise ValueError(f"should have names of {', '.join(sorted(ADD_ONS))}; {name} is none of them")
+        for needed in ADD_ONS[name].after:
+            if needed not in names_:
+                raise ValueError(f"should also have {needed}, which {name} needs")
+    if len(set(names_)) < len(names_):
+        raise ValueError("should all differ")
+    return names_
 
 
 class _Model(BaseModel):
@@ -158,6 +171,12 @@ class _PartySettings(_Model):
     """Who may use the cluster. Default nobody: starting and watching runs does not need it."""
     endpoint_cidrs: tuple[Cidr, ...] = ()
     """Networks that may reach the cluster's Kubernetes API over the internet. Default none: the API is private."""
+    add_ons: Annotated[tuple[str, ...], AfterValidator(_known_add_ons)] = DEFAULT
+    """EKS add-ons of the cluster, by EKS's names; ``add_ons.py`` says what each needs. Default metrics-server, which
+    costs nothing. ``amazon-cloudwatch-observability`` is Container Insights, and has a price (docs/cost.md)."""
+    manifests: str | None = None
+    """A folder with Kubernetes objects of the owner's own (.yaml), relative to this file. They are applied after the
+    add-ons, in namespaces of their own. Default none."""
     policy: Policy = Policy()
     """What runs may do to the party."""
 

@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from fedsilo import yaml_files
 from fedsilo.config import checks
-from fedsilo.config.federation import Federation
+from fedsilo.config.federation import Aggregator, Federation, Silo
 from fedsilo.errors import SpecError
 from fedsilo.text import plain
+
+PartyT = TypeVar("PartyT", Aggregator, Silo)
 
 
 def load_federation(path: Path | str) -> Federation:
@@ -19,7 +21,9 @@ def load_federation(path: Path | str) -> Federation:
     Raises:
         SpecError: The file can't be read or is not valid. The message has a line for each problem.
     """
-    return parse_federation(yaml_files.read(Path(path), "name the federation's file, or write one"))
+    raw = yaml_files.read(Path(path), "name the federation's file, or write one")
+    federation = parse_federation(raw)
+    return _with_folders(federation, Path(path).parent)
 
 
 def parse_federation(raw: object) -> Federation:
@@ -48,3 +52,15 @@ def _inherit_region(raw: Mapping[Any, Any]) -> dict[Any, Any]:
         return dict(raw)
     region = aggregator["region"]
     return {**raw, "silos": [{"region": region, **silo} if isinstance(silo, dict) else silo for silo in silos]}
+
+
+def _with_folders(federation: Federation, beside: Path) -> Federation:
+    """The federation, with the parties' folders as paths from here."""
+
+    def from_here(party: PartyT) -> PartyT:
+        if party.manifests is None:
+            return party
+        return party.model_copy(update={"manifests": str(beside / party.manifests)})
+
+    silos = tuple(from_here(silo) for silo in federation.silos)
+    return federation.model_copy(update={"aggregator": from_here(federation.aggregator), "silos": silos})

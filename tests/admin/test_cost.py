@@ -22,6 +22,7 @@ silos:
   - {name: open, vpc_cidr: 10.3.0.0/16, egress: nat}
   - {name: gpu, vpc_cidr: 10.4.0.0/16, compute: {gpu: 2}}
   - {name: own-data, vpc_cidr: 10.5.0.0/16, data: s3}
+  - {name: watched, vpc_cidr: 10.6.0.0/16, add_ons: [amazon-cloudwatch-observability]}
 """
 
 
@@ -43,9 +44,9 @@ def idle(priced: list[cost.CostItem], party: str) -> float:
 
 
 def test_isolation_and_each_further_zone_cost_what_their_endpoints_cost(priced: list[cost.CostItem]) -> None:
-    assert of(priced, "isolated")["Interface endpoints, times zones"].quantity == 12
-    assert idle(priced, "two-zones") - idle(priced, "isolated") == pytest.approx(12 * 7.30)
-    assert idle(priced, "isolated") - idle(priced, "open") == pytest.approx(12 * 7.30 - 36.50)
+    assert of(priced, "isolated")["Interface endpoints, times zones"].quantity == 10
+    assert idle(priced, "two-zones") - idle(priced, "isolated") == pytest.approx(10 * 7.30)
+    assert idle(priced, "isolated") - idle(priced, "open") == pytest.approx(10 * 7.30 - 36.50)
 
 
 def test_gpu_costs_while_it_trains_and_nothing_while_it_does_not(priced: list[cost.CostItem]) -> None:
@@ -54,9 +55,14 @@ def test_gpu_costs_while_it_trains_and_nothing_while_it_does_not(priced: list[co
     assert of(priced, "isolated")["Trainer, vCPUs"].training_hour == pytest.approx(2 * 0.048 * 1.12)
 
 
+def test_container_insights_cost_who_asks_for_them_and_nobody_else(priced: list[cost.CostItem]) -> None:
+    assert "Container Insights" not in of(priced, "isolated")
+    assert idle(priced, "watched") - idle(priced, "isolated") == pytest.approx(12.00 + 2 * 7.30)
+
+
 def test_own_data_costs_its_key_and_the_hub_is_the_aggregators(priced: list[cost.CostItem]) -> None:
     assert idle(priced, "own-data") - idle(priced, "isolated") == pytest.approx(1.00)
-    assert of(priced, "aggregator")["Alarms"].quantity == 6
+    assert of(priced, "aggregator")["Alarms"].quantity == 7
     assert "Alarms" not in of(priced, "isolated")
 
 

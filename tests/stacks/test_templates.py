@@ -189,7 +189,8 @@ def test_only_a_party_with_egress_nat_can_reach_the_internet(everything: Synthes
         )
         isolated = party.egress == "endpoints"
         assert kinds["AWS::EC2::InternetGateway"] == kinds["AWS::EC2::NatGateway"] == (0 if isolated else 1)
-        assert kinds["AWS::EC2::VPCEndpoint"] == (13 if isolated else 1)
+        of_add_ons = 2 if "amazon-cloudwatch-observability" in party.add_ons else 0
+        assert kinds["AWS::EC2::VPCEndpoint"] == (11 + of_add_ons if isolated else 1)
         assert kinds["AWS::Route53Resolver::FirewallRuleGroupAssociation"] == (1 if isolated else 0)
 
 
