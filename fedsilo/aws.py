@@ -310,7 +310,7 @@ def _without_answer(error: Exception, who: str, doing: str) -> FedsiloError:
         ):
             return AuthenticationError(f"{who} has no valid AWS credentials to {doing}: {error}; renew them")
         case NoRegionError():
-            return AccessError(f"{who} has no AWS Region to {doing}; set AWS_REGION")
+            return AccessError(f"{who} has no AWS Region to {doing}; set AWS_DEFAULT_REGION")
         case ConnectionError() | HTTPClientError():
             return HubError(f"AWS could not be reached: {who} could not {doing}: {error}")
         case _:

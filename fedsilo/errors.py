@@ -88,6 +88,10 @@ class ModelError(FedsiloError):
     """A workload's model can't take part in a run. The message names the tensor and says what is allowed."""
 
 
+class DeviceError(FedsiloError):
+    """The trainer does not have the GPUs that its owner pays for."""
+
+
 class LauncherError(FedsiloError):
     """A trainer's job can't be created, read or removed. The message says what was asked of whom."""
 

@@ -1,6 +1,7 @@
 """The Kubernetes objects of a party, as plain dictionaries. They need no CDK, so they can be tested by themselves."""
 
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from fedsilo import names
@@ -16,8 +17,19 @@ _USER = 65532
 
 _AGENT_RESOURCES = {"cpu": "100m", "memory": "256Mi"}
 
-_SCRATCH = "4Gi"
-"""How much a trainer may write below HOME, and again below TMPDIR: FedML's logs, and mail that is sent or received."""
+_AGENT_SCRATCH = "256Mi"
+"""How much the agent may write below HOME, and again below TMPDIR."""
+
+_TRAINER_HOME_GIB = 4
+"""How much a trainer may write below HOME: FedML's logs, and at FedML's own agent its packages."""
+
+_MAILS = 3
+"""Files of a model's size that a trainer may have below TMPDIR: a mail that comes, one that goes, and one to spare."""
+
+_SHARED_MEMORY_GIB = 1
+"""The memory that processes on several GPUs may share, for each GPU. It counts as the trainer's memory. Without it
+they would have 64 MiB, and NCCL needs more:
+https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/troubleshooting.html#shared-memory"""
 
 _HOME = "/home/fedsilo"
 _POLICY_FOLDER = "/etc/fedsilo"
@@ -78,6 +90,7 @@ def gpu_node_pool(compute: Compute) -> Manifest:
                             "operator": "In",
                             "values": ["nvidia"],
                         },
+                        *_kinds_of_gpus(compute),
                         {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
                         {"key": "kubernetes.io/arch", "operator": "In", "values": ["amd64"]},
                     ],
@@ -88,6 +101,18 @@ def gpu_node_pool(compute: Compute) -> Manifest:
             "disruption": {"consolidationPolicy": "WhenEmpty", "consolidateAfter": "10m"},
         },
     }
+
+
+def _kinds_of_gpus(compute: Compute) -> list[Manifest]:
+    """What the party asks of its GPUs, besides their number."""
+    kinds: list[Manifest] = []
+    if compute.gpu_families:
+        families = list(compute.gpu_families)
+        kinds.append({"key": "eks.amazonaws.com/instance-family", "operator": "In", "values": families})
+    if compute.gpu_memory_gib:
+        less = str(compute.gpu_memory_gib * 1024 - 1)  # the label counts MiB
+        kinds.append({"key": "eks.amazonaws.com/instance-gpu-memory", "operator": "Gt", "values": [less]})
+    return kinds
 
 
 def namespace() -> Manifest:
@@ -196,7 +221,7 @@ def agent(image: str) -> Manifest:
         *container["env"],
         {"name": "FEDSILO_LAUNCHER", "value": "kubernetes"},
     ]
-    pod = _with_policy(_pod(names.AGENT, container, scratch="256Mi"))
+    pod = _with_policy(_pod(names.AGENT, container, home=_AGENT_SCRATCH, tmp=_AGENT_SCRATCH))
     pod["automountServiceAccountToken"] = True
     return _agent_deployment(pod)
 
@@ -209,8 +234,7 @@ def mlops_agent(image: str, party: Party, secret: str) -> Manifest:
         "workingDir": _HOME,
     }
     container["env"] = [*container["env"], {"name": names.MLOPS_SECRET_VARIABLE, "value": secret}]
-    pod = {**_pod(names.AGENT, container, scratch=_SCRATCH), **_tolerations(party.compute)}
-    return _agent_deployment(pod)
+    return _agent_deployment(_training_pod(names.AGENT, container, party.compute))
 
 
 def _agent_deployment(pod: Manifest) -> Manifest:
@@ -244,11 +268,7 @@ def trainer(image: str, party: Party) -> Manifest:
         "resources": _trainer_resources(party.compute),
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    pod = {
-        **_with_policy(_pod(names.TRAINER, container, scratch=_SCRATCH)),
-        "restartPolicy": "Never",
-        **_tolerations(party.compute),
-    }
+    pod = {**_with_policy(_training_pod(names.TRAINER, container, party.compute)), "restartPolicy": "Never"}
     job = {
         "backoffLimit": RETRIES,
         "podFailurePolicy": {"rules": _POD_FAILURE_RULES},
@@ -268,15 +288,28 @@ def trainer(image: str, party: Party) -> Manifest:
 
 
 def _trainer_resources(compute: Compute) -> Manifest:
-    size: dict[str, str] = {"cpu": f"{compute.cpu:g}", "memory": f"{compute.memory_gib:g}Gi"}
-    gpu = {"nvidia.com/gpu": str(compute.gpu)} if compute.gpu else {}
-    return {"requests": {**size, **gpu}, "limits": {"memory": size["memory"], **gpu}}
+    limits = {"memory": f"{compute.memory_gib:g}Gi"}
+    if compute.gpu:
+        limits["nvidia.com/gpu"] = str(compute.gpu)
+    disk = f"{_TRAINER_HOME_GIB + _tmp_gib(compute)}Gi"
+    return {"requests": {"cpu": f"{compute.cpu:g}", "ephemeral-storage": disk, **limits}, "limits": limits}
 
 
-def _tolerations(compute: Compute) -> Manifest:
-    if not compute.gpu:
-        return {}
-    return {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
+def _tmp_gib(compute: Compute) -> int:
+    """How much a trainer may write below TMPDIR: mail, and a GiB for everything else."""
+    return 1 + ceil(_MAILS * compute.model_gib)
+
+
+def _training_pod(service_account: str, container: Manifest, compute: Compute) -> Manifest:
+    """A pod that trains: it has disk for mail, and its processes on several GPUs share memory."""
+    pod = _pod(service_account, container, home=f"{_TRAINER_HOME_GIB}Gi", tmp=f"{_tmp_gib(compute)}Gi")
+    if compute.gpu:
+        pod["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    if compute.gpu > 1:
+        size = f"{_SHARED_MEMORY_GIB * compute.gpu}Gi"
+        pod["volumes"].append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": size}})
+        container["volumeMounts"].append({"name": "shm", "mountPath": "/dev/shm"})  # noqa: S108
+    return pod
 
 
 def _object(version: str, kind: str, name: str, **body: Any) -> Manifest:
@@ -292,8 +325,8 @@ def _object(version: str, kind: str, name: str, **body: Any) -> Manifest:
     }
 
 
-def _pod(service_account: str, container: Manifest, *, scratch: str) -> Manifest:
-    """A pod that satisfies Pod Security *restricted*. It can write only to two volumes, which are removed with it."""
+def _pod(service_account: str, container: Manifest, *, home: str, tmp: str) -> Manifest:
+    """A pod that satisfies Pod Security *restricted*. It can write only to its volumes, which are removed with it."""
     return {
         "serviceAccountName": service_account,
         "automountServiceAccountToken": False,
@@ -307,7 +340,7 @@ def _pod(service_account: str, container: Manifest, *, scratch: str) -> Manifest
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": [container],
-        "volumes": [{"name": name, "emptyDir": {"sizeLimit": scratch}} for name in ("home", "tmp")],
+        "volumes": [{"name": name, "emptyDir": {"sizeLimit": size}} for name, size in (("home", home), ("tmp", tmp))],
     }
 
 

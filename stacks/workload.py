@@ -108,12 +108,15 @@ class WorkloadStack(PartyStack):
             federation=self._federation.name,
             party=self.party.name,
             rank=self.party.rank,
+            gpus=self.party.compute.gpu,
             hub_account=self._hub.account,
             hub_region=self._hub.region,
             data=f"s3://{self._data_bucket}/" if self._data_key else "packaged",
             store=f"s3://{self._store_bucket}/" if self._store_key else "",
         )
-        return settings.to_environment() | {"AWS_REGION": self.party.region}
+        # boto3 reads AWS_DEFAULT_REGION alone, and other SDKs read AWS_REGION.
+        region = self.party.region
+        return settings.to_environment() | {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
 
     def _trainers_grants(self) -> list[grants.Grant]:
         return [

@@ -208,7 +208,7 @@ def test_no_credentials_and_no_region_are_errors_that_say_what_to_set(
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
     with (
-        pytest.raises(AccessError, match=r"^me has no AWS Region to list it; set AWS_REGION$"),
+        pytest.raises(AccessError, match=r"^me has no AWS Region to list it; set AWS_DEFAULT_REGION$"),
         aws.translate_errors("me", "list it", "it is there"),
     ):
         boto3.session.Session().client("sqs")

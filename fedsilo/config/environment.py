@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     store: Annotated[str, _matches(r"|/.+|s3://[a-z0-9.-]{3,63}/")] = ""
     """The silo's own store: the path of a folder, or ``s3://bucket/``. Empty at a party that has none; its trainer
     then begins an interrupted round again."""
+    gpus: Annotated[int, _matches("[0-9]")] = 0
+    """The GPUs that the trainers must have. 0: a trainer uses a GPU if there is one."""
     authentication_seconds: Annotated[float, Field(ge=0)] = 600.0
     """How long a trainer waits while AWS does not accept its credentials or its clock, before it ends and is started
     again: longer than a node's credentials agent takes to be replaced, and short enough to tell an operator soon."""

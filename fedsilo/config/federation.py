@@ -85,6 +85,8 @@ Image = Annotated[
     _check("an image by digest: registry/name@sha256:<64 hexadecimal digits>", _matches(r"\S+@sha256:[0-9a-f]{64}")),
 ]
 
+GpuFamily = Annotated[str, _check("a family of EC2 instances, such as g6 or p4d", _matches(r"[a-z][a-z0-9-]{1,15}"))]
+
 
 def _known_add_ons(names_: tuple[str, ...]) -> tuple[str, ...]:
     for name in names_:
@@ -111,9 +113,24 @@ class Compute(_Model):
     """GiB. Default 4: torch, FedML and the examples' data need less than 2."""
     gpu: int = Field(default=0, ge=0, le=8)
     """NVIDIA GPUs. Default 0. Above 0, the cluster gets a GPU node pool that scales to zero between runs."""
+    gpu_families: tuple[GpuFamily, ...] = ()
+    """The families of EC2 instances that may be used, such as g6 or p4d. Default: any with NVIDIA GPUs; EKS takes the
+    cheapest that fits. The account needs a vCPU quota for what is named here."""
+    gpu_memory_gib: int = Field(default=0, ge=0, le=1024)
+    """The least memory of each GPU in GiB, as EC2 counts it: 16 is a T4, 22 an A10G or L4, 44 an L40S, 80 an H100.
+    Default 0: any."""
+    model_gib: float = Field(default=1, gt=0, le=16)
+    """The size of the largest model that is trained here, in GiB. A trainer gets disk for it: for a mail that comes,
+    one that goes, and one to spare. Default 1. At most 16: a node of EKS Auto Mode has a disk of 80 GiB."""
     nodes: int = Field(default=1, ge=1, le=16)
     """Trainers of this size that fit in the namespace's quota at the same time. Default 1: a party's runs come one
     after the other. A higher number leaves room for other programs of the owner."""
+
+    @model_validator(mode="after")
+    def _only_gpus_have_kinds(self) -> "Compute":
+        if not self.gpu and (self.gpu_families or self.gpu_memory_gib):
+            raise ValueError("gpu_families and gpu_memory_gib should be left out where gpu is 0")
+        return self
 
 
 class Images(_Model):

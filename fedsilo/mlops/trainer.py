@@ -30,6 +30,7 @@ from fedsilo import names
 from fedsilo.config.environment import Settings
 from fedsilo.config.run import MAX_ROUNDS, ROUNDS
 from fedsilo.errors import FedsiloError, SpecError
+from fedsilo.training import device
 from fedsilo.training.disclosure import Disclosure
 from fedsilo.training.tracking import Tracker, parameters
 from fedsilo.workload import modes, registry
@@ -252,7 +253,7 @@ def _complete(args: Any, settings: Settings) -> int:
         "dataset": name,
         "frequency_of_the_test": 1,
         "federated_optimizer": "FedAvg",
-        "device": torch.device("cuda" if role == "client" and torch.cuda.is_available() else "cpu"),
+        "device": device.pick(settings, trains=role == "client"),
     }
     for key, value in added.items():
         setattr(args, key, value)

@@ -16,6 +16,7 @@ from fedsilo.config.run import Run
 from fedsilo.errors import RefusedError
 from fedsilo.ledger.writer import Ledger
 from fedsilo.messaging.mailbox import Mailbox
+from fedsilo.training import device
 from fedsilo.training.aggregator import StreamingAggregator
 from fedsilo.training.checkpoint import RunCheckpoint
 from fedsilo.training.client import SiloManager
@@ -114,6 +115,7 @@ def arguments(settings: Settings, run: Run) -> Namespace:
 
     Raises:
         SpecError: A setting asks for something that FedML 0.9.6 does not do.
+        DeviceError: The party does not have the GPUs that its owner pays for.
     """
     merged: dict[str, Any] = {}
     for section in registry.configuration(run.workload).values():
@@ -136,7 +138,7 @@ def arguments(settings: Settings, run: Run) -> Namespace:
         client_num_per_round=len(run.silos),
         worker_num=len(run.silos),
         client_id_list=json.dumps([rank] if rank else list(range(1, len(run.silos) + 1))),
-        device=torch.device("cuda" if rank and torch.cuda.is_available() else "cpu"),  # aggregating is memory-bound
+        device=device.pick(settings, trains=rank > 0),
     )
     merged.setdefault("dataset", run.workload)
     merged.setdefault("frequency_of_the_test", 1)

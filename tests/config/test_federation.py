@@ -57,6 +57,13 @@ def test_silo_is_foreign_if_its_account_is_not_the_hubs() -> None:
         ),
         ("silos.0.access", [{"principal": "root"}], "silos[0].access[0].principal: root should be the ARN of an IAM"),
         ("silos.0.endpoint_cidrs", ["0.0.0.0/0"], "silos[0].endpoint_cidrs[0]: 0.0.0.0/0 should be an IPv4 network"),
+        ("silos.0.compute.gpu_memory_gib", 22, "silos[0].compute: gpu_families and gpu_memory_gib should be left out"),
+        (
+            "silos.0.compute",
+            {"gpu": 1, "gpu_families": ["G6!"]},
+            "silos[0].compute.gpu_families[0]: G6! should be a fam",
+        ),
+        ("silos.0.compute.model_gib", 17, "silos[0].compute.model_gib: 17 should be less than or equal to 16"),
         ("silos.0.compute.gpu", -1, "silos[0].compute.gpu: -1 should be greater than or equal to 0"),
         ("silos.0.policy.hours", {"start": 3, "end": 3}, "silos[0].policy.hours: should have an end that is not its"),
         ("silos.0.policy.hyperparameters", {"lr": {}}, "silos[0].policy.hyperparameters.lr: should have min, max or"),

@@ -39,7 +39,11 @@ def test_silo_has_the_aggregators_region_unless_it_names_one() -> None:
     [
         ("silo", [], "silo: unknown key; known here: name, control_plane, mlops_secret, aggregator, silos"),
         ("aggregator.name", "server", "aggregator.name: unknown key; known here: account, region"),
-        ("silos.0.compute.gpus", 1, "silos[0].compute.gpus: unknown key; known here: cpu, memory_gib, gpu, nodes"),
+        (
+            "silos.0.compute.gpus",
+            1,
+            "silos[0].compute.gpus: unknown key; known here: cpu, memory_gib, gpu, gpu_families, gpu_memory_gib, model",
+        ),
         (
             "silos.0.access",
             [{"principle": "root"}],

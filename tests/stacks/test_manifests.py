@@ -7,8 +7,9 @@ import kubernetes_validate
 import pytest
 
 from fedsilo import names
-from fedsilo.config.federation import Party
+from fedsilo.config.federation import Aggregator, Compute, Party
 from fedsilo.config.policy import Policy
+from stacks import manifests
 from stacks.cluster import KUBERNETES
 from tests.support.synthesis import Synthesized
 
@@ -59,7 +60,8 @@ def test_pod_can_write_only_to_volumes_that_are_removed_with_it(whichever: Synth
         (container,) = pod["containers"]
         empty = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
         places = {mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] in empty}
-        assert places == {variable["value"] for variable in container["env"] if variable["name"] in ("HOME", "TMPDIR")}
+        home_and_tmp = {each["value"] for each in container["env"] if each["name"] in ("HOME", "TMPDIR")}
+        assert places - {"/dev/shm"} == home_and_tmp  # noqa: S108
 
 
 def test_only_the_agent_has_a_token_for_the_kubernetes_api(synthesized: Synthesized) -> None:
@@ -125,15 +127,15 @@ def test_trainer_has_the_size_of_the_spec_and_fits_in_the_quota(everything: Synt
     cronjob = everything.objects(party, "CronJob")[names.TRAINER]
     (container,) = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"]
     assert container["resources"] == {
-        "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
-        "limits": {"memory": "16Gi", "nvidia.com/gpu": "1"},
+        "requests": {"cpu": "4", "memory": "16Gi", "ephemeral-storage": "13Gi", "nvidia.com/gpu": "2"},
+        "limits": {"memory": "16Gi", "nvidia.com/gpu": "2"},
     }
     (quota,) = everything.objects(party, "ResourceQuota").values()
     assert quota["spec"]["hard"] == {
         "requests.cpu": "8.1",
         "requests.memory": "32.25Gi",
         "limits.memory": "32.25Gi",
-        "requests.nvidia.com/gpu": "2",
+        "requests.nvidia.com/gpu": "4",
         "pods": "4",
         "count/jobs.batch": "1000",
     }
@@ -145,10 +147,54 @@ def test_only_a_party_with_gpus_has_gpu_nodes_and_they_are_removed_when_unused(e
         assert set(pools) == ({"gpu"} if party.compute.gpu else set())
     pool = everything.objects(everything.federation.party("near"), "NodePool")["gpu"]["spec"]
     assert pool["disruption"]["consolidationPolicy"] == "WhenEmpty"
-    assert pool["limits"] == {"nvidia.com/gpu": "2"}
+    assert pool["limits"] == {"nvidia.com/gpu": "4"}
     cronjob = everything.objects(everything.federation.party("near"), "CronJob")[names.TRAINER]
     pod = cronjob["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert pod["tolerations"][0]["key"] == pool["template"]["spec"]["taints"][0]["key"]
+
+
+def test_gpu_nodes_are_of_the_families_and_the_memory_that_the_spec_asks_for(everything: Synthesized) -> None:
+    pool = everything.objects(everything.federation.party("near"), "NodePool")["gpu"]["spec"]
+    asked = {entry["key"].rpartition("/")[2]: entry for entry in pool["template"]["spec"]["requirements"]}
+    assert (asked["instance-family"]["operator"], asked["instance-family"]["values"]) == ("In", ["g5", "g6"])
+    # An A10G has 22,888 MiB.
+    assert (asked["instance-gpu-memory"]["operator"], asked["instance-gpu-memory"]["values"]) == ("Gt", ["22527"])
+
+
+def test_any_gpu_will_do_where_the_spec_names_none() -> None:
+    keys = [entry["key"] for entry in _requirements(Compute(gpu=1))]
+    assert not any("family" in key or "memory" in key for key in keys)
+
+
+def _requirements(compute: Compute) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = manifests.gpu_node_pool(compute)["spec"]["template"]["spec"]["requirements"]
+    return found
+
+
+def test_trainers_on_several_gpus_share_memory_and_others_do_not(synthesized: Synthesized) -> None:
+    for party, account, pod in pods(synthesized):
+        (container,) = pod["containers"]
+        mounts = {mount["mountPath"]: mount["name"] for mount in container["volumeMounts"]}
+        volumes = {volume["name"]: volume.get("emptyDir") for volume in pod["volumes"]}
+        if account == names.TRAINER and party.compute.gpu > 1:
+            assert volumes[mounts["/dev/shm"]] == {"medium": "Memory", "sizeLimit": f"{party.compute.gpu}Gi"}  # noqa: S108
+        else:
+            assert "/dev/shm" not in mounts  # noqa: S108
+
+
+@pytest.mark.parametrize(
+    ("model_gib", "tmp", "requested"), [(1.0, "4Gi", "8Gi"), (2.5, "9Gi", "13Gi"), (16, "49Gi", "53Gi")]
+)
+def test_trainers_disk_follows_the_models_size(model_gib: float, tmp: str, requested: str) -> None:
+    party = aggregator(Compute(model_gib=model_gib))
+    pod = manifests.trainer("image", party)["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    sizes = {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume}
+    assert sizes == {"home": "4Gi", "tmp": tmp}
+    assert pod["containers"][0]["resources"]["requests"]["ephemeral-storage"] == requested
+
+
+def aggregator(compute: Compute) -> Aggregator:
+    return Aggregator(region="us-east-1", vpc_cidr="10.0.0.0/16", compute=compute)
 
 
 def test_policy_reaches_the_agent_and_the_trainers_as_its_owner_wrote_it(synthesized: Synthesized) -> None:
@@ -177,7 +223,9 @@ def test_settings_say_who_and_where_the_party_is(everything: Synthesized, party:
         "FEDSILO_STORE": store.get(party, ""),
         "FEDSILO_AUTHENTICATION_SECONDS": "600.0",
         "FEDSILO_TRACKING": "experiments",
+        "FEDSILO_GPUS": str(everything.federation.party(party).compute.gpu),
         "AWS_REGION": everything.federation.party(party).region,
+        "AWS_DEFAULT_REGION": everything.federation.party(party).region,
     }
 
 

@@ -52,7 +52,7 @@ def test_pod_has_a_trainers_size_and_fits_in_the_quota(mlops: Synthesized) -> No
     party = mlops.federation.party("near")
     pod = agent(mlops, party)["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"] == {
-        "requests": {"cpu": "4", "memory": "16Gi", "nvidia.com/gpu": "1"},
+        "requests": {"cpu": "4", "memory": "16Gi", "ephemeral-storage": "8Gi", "nvidia.com/gpu": "1"},
         "limits": {"memory": "16Gi", "nvidia.com/gpu": "1"},
     }
     assert pod["tolerations"][0]["key"] == "nvidia.com/gpu"

@@ -10,8 +10,9 @@ from torch import nn
 
 from fedsilo import aws
 from fedsilo.config.run import Run
-from fedsilo.errors import ModelError, RunError
+from fedsilo.errors import DeviceError, ModelError, RunError
 from fedsilo.names import AGGREGATOR
+from fedsilo.training import session
 from tests.support.hub import Hub, Party
 from workloads import mlp
 from workloads.mlp.learning import MlpAggregator
@@ -97,3 +98,10 @@ def test_a_new_model_that_can_not_be_ends_the_run_and_blames_no_silo(
     assert hub.record(run).statuses[AGGREGATOR].refused == {}
     broadcasts = aws.s3("us-east-1").list_objects_v2(Bucket=hub.bucket, Prefix=run.keys.outbox(AGGREGATOR, "all"))
     assert broadcasts["KeyCount"] == 1, "the first model; what is not finite is no checkpoint"
+
+
+def test_only_a_party_that_trains_needs_the_gpus_of_its_spec(hub: Hub, run_of: Callable[..., Run]) -> None:
+    paid = {party: hub.settings(party).model_copy(update={"gpus": 8}) for party in (AGGREGATOR, "cleveland")}
+    with pytest.raises(DeviceError, match=r"^compute\.gpu: the trainer has 8 "):
+        session.arguments(paid["cleveland"], run_of())
+    assert session.arguments(paid[AGGREGATOR], run_of()).device.type == "cpu"
