@@ -44,6 +44,8 @@ def test_a_second_agent_takes_over_from_one_that_is_gone_with_its_queue(harness:
     clock.pass_time(1)
     second.lease.take()
     assert second.lease.held
+    taken = harness.hub.heartbeat()[0]
+    assert (taken.instance, taken.run, taken.queued) == (OTHER, "heart-1", ("heart-2",)), "it may be killed now"
     second.recover()
     second.step()
     beat = harness.hub.beat

@@ -32,6 +32,15 @@ def test_agent_that_is_killed_during_an_abort_leaves_it_to_the_next(harness: Age
     assert harness.hub.acknowledged[-1] is again
 
 
+def test_abort_is_recorded_before_the_job_is_removed(harness: AgentHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An agent that is killed in between leaves a job that is gone, and the next one must know why."""
+    harness.ask("start", "heart-1")
+    recorded: list[tuple[str, ...]] = []
+    monkeypatch.setattr(harness.launcher, "delete", lambda _: recorded.append(harness.hub.heartbeat()[0].aborting))
+    harness.ask("abort", "heart-1")
+    assert recorded == [("heart-1",)]
+
+
 def test_abort_whose_deletion_failed_is_tried_again(harness: AgentHarness) -> None:
     harness.ask("start", "heart-1")
     harness.launcher.failing = {"delete"}

@@ -54,6 +54,8 @@ def test_the_first_line_says_who_contributed() -> None:
     ledger.statuses["aggregator"]["contributions"] = {"cleveland": 3, "hungary": 3, "switzerland": 10**9, "x": 3}
     words = "3 of 4 silos contributed to all 3 rounds; long-beach to none"
     assert RunResult.of(ledger.record()).headline == f"heart-20261122-081500: 3 of 3 rounds; {words}"
+    counts = {"cleveland": 3, "hungary": 3, "switzerland": 3, "long-beach": 0}
+    assert RunResult.of(ledger.record()).to_json()["contributions"] == counts
     assert f"Finished: {words}; 3 of 3 rounds in " in ledger.page().text
     assert RunResult.of(finished(3).record()).headline == "heart-20261122-081500: 3 of 3 rounds"
 

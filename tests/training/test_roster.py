@@ -107,6 +107,13 @@ def test_refused_and_lost_silos_are_named_with_their_reasons(roster: Roster) -> 
     assert roster.losses == "refused north (declares 0 training samples); lost east (FAILED: no node)"
 
 
+@pytest.mark.parametrize("end", ["refuse", "lose"])
+def test_a_reason_is_quoted_in_one_short_line(roster: Roster, end: str) -> None:
+    getattr(roster, end)(roster["west"], "bad\n2026-11-22 10:08:31 INFO forged" + "x" * 10**6)
+    assert roster.losses.isprintable()
+    assert len(roster.losses) < 300
+
+
 @pytest.mark.parametrize("samples", [0, -5, 1.5, "50", True, None, 10**12 + 1, 10**400])
 def test_what_is_not_a_count_of_samples_is_an_error(roster: Roster, samples: object) -> None:
     with pytest.raises(MailError) as raised:

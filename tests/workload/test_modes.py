@@ -75,6 +75,18 @@ def test_what_a_training_leaves_behind_changes_no_later_one(what: str) -> None:
     assert learned(LEFT_BEHIND[what], lambda _: None).equal(expected)
 
 
+def test_a_function_has_its_mode_whatever_was_before() -> None:
+    model = nn.Dropout().eval()
+    with torch.no_grad():
+        with modes.training(model):
+            assert (model.training, torch.is_grad_enabled()) == (True, True)
+        assert (model.training, torch.is_grad_enabled()) == (False, False)
+    model.train()
+    with modes.evaluating(model):
+        assert (model.training, torch.is_grad_enabled()) == (False, False)
+    assert (model.training, torch.is_grad_enabled()) == (True, True)
+
+
 def test_all_is_restored_after_an_error_too() -> None:
     model = nn.Sequential(nn.Linear(1, 1), nn.Dropout())
     model[1].eval()
