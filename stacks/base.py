@@ -28,7 +28,11 @@ class PartyStack(cdk.Stack):
             names.stack(federation.name, *parts),
             env=cdk.Environment(account=party.account, region=party.region),
             description=f"Federation {federation.name}: {description}",
-            tags={names.FEDERATION_TAG: federation.name, names.PARTY_TAG: party.name},
+            tags={
+                **federation.tags_of(party),
+                names.FEDERATION_TAG: federation.name,
+                names.PARTY_TAG: party.name,
+            },
         )
         self.party = party
         self.keeps = party.on_destroy == "keep"

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from fedsilo import names
-from fedsilo.config.federation import SERVICE_CIDR, Aggregator, Federation, Images, Silo
+from fedsilo.config.federation import MAX_TAGS, SERVICE_CIDR, Aggregator, Federation, Images, Silo
 from fedsilo.config.policy import Policy
 from fedsilo.workload import registry
 
@@ -118,6 +118,39 @@ def _silo_names(draft: _Draft) -> Iterator[str]:
             yield f"{silo.where}.name: {silo.name} is also {taken[silo.name]}.name"
         if silo.name is not None:
             taken.setdefault(silo.name, silo.where)
+
+
+def _names_in_commands(draft: _Draft) -> Iterator[str]:
+    """No command for the stacks of one party, such as ``cdk destroy 'heart-cleveland-*'``, reaches another party."""
+    shorter = {names.AGGREGATOR: "the aggregator", names.HUB: "the hub"}
+    shorter |= {silo.name: f"{silo.where}.name" for silo in draft.silos if silo.name}
+    for silo in draft.silos:
+        for name, of in shorter.items():
+            if silo.name and silo.name.startswith(f"{name}-"):
+                fed = draft.federation.name or "<federation>"
+                yield (
+                    f"{silo.where}.name: {silo.name} begins with {name}- ({of}), so `cdk destroy '{fed}-{name}-*'` "
+                    f"would destroy it too; write a name that does not, such as {silo.name.replace('-', '')}"
+                )
+
+
+def _ranks(draft: _Draft) -> Iterator[str]:
+    taken: dict[int, str] = {}
+    for silo in draft.silos:
+        if silo.rank in taken:
+            yield (
+                f"{silo.where}.rank: {silo.rank} is also {taken[silo.rank]}.rank; write the rank of each silo, because "
+                "a silo without one has its place in the file"
+            )
+        if silo.rank is not None:
+            taken.setdefault(silo.rank, silo.where)
+
+
+def _tags(draft: _Draft) -> Iterator[str]:
+    for party in draft.parties:
+        together = {**(draft.federation.tags or {}), **(party.tags or {})}
+        if len(together) > MAX_TAGS:
+            yield f"{party.where}.tags: {len(together)} with the federation's should be {MAX_TAGS} at most"
 
 
 def _bucket_names(draft: _Draft) -> Iterator[str]:
@@ -237,6 +270,9 @@ def _bounds(where: str, policy: Policy) -> Iterator[str]:
 _RULES = (
     _sizes,
     _silo_names,
+    _names_in_commands,
+    _ranks,
+    _tags,
     _bucket_names,
     _vpc_networks,
     _accounts,

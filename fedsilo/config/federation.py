@@ -69,6 +69,28 @@ def _no_number(value: object) -> object:
     return value
 
 
+_TAG_TEXT = re.compile(r"[\w .:/=+@-]*")
+MAX_TAGS = 40
+"""AWS allows 50 on a resource. fedsilo and CDK add some of their own."""
+
+
+def _tags(tags: dict[str, str]) -> dict[str, str]:
+    """The rules of https://docs.aws.amazon.com/tag-editor/latest/userguide/best-practices-and-strats.html."""
+    for key, value in tags.items():
+        if not 1 <= len(key) <= 128 or len(value) > 256:
+            raise ValueError(f"{key[:40]!r} should have a key of 1 to 128 characters and a value of at most 256")
+        if not _TAG_TEXT.fullmatch(key + value):
+            raise ValueError(
+                f"{key!r} should consist of letters, digits, spaces and _ . : / = + - @, and its value too"
+            )
+        if key.lower().startswith(("aws:", "fedsilo:")):
+            raise ValueError(f"{key!r} should not begin with aws: or fedsilo:, which others use")
+    if len({key.lower() for key in tags}) < len(tags):
+        raise ValueError("keys should differ in more than upper and lower case, which IAM does not tell apart")
+    return tags
+
+
+Tags = Annotated[dict[str, str], AfterValidator(_tags)]
 Name = Annotated[
     str,
     _check("2 to 20 of a-z, 0-9 and hyphen, a letter first and no hyphen last", _matches(names.NAME_PATTERN)),
@@ -196,6 +218,8 @@ class _PartySettings(_Model):
     add-ons, in namespaces of their own. Default none."""
     policy: Policy = Policy()
     """What runs may do to the party."""
+    tags: Tags = {}
+    """Tags of the party's resources, besides the federation's. With the same key, the party's value counts."""
 
 
 class Aggregator(_PartySettings):
@@ -210,12 +234,9 @@ class Silo(_PartySettings):
 
     name: Name
     """Part of the names of all the silo's resources. Required."""
-    _rank: int = 0
-
-    @property
-    def rank(self) -> int:
-        """The silo's place in the file, from 1. It names the silo's experiment, so add new silos at the end."""
-        return self._rank
+    rank: int = Field(ge=1, le=999)
+    """The number in the name of the silo's experiment. Default: its place in the file, from 1. Write it before you
+    remove a silo or insert one, so that the other silos keep theirs."""
 
 
 Party = Aggregator | Silo
@@ -233,19 +254,19 @@ class Federation(_Model):
     """The name of the Secrets Manager secret that holds FedML's API key as plain text. It is not an ARN, because every
     party has the secret in its own account and Region, encrypted with the key ``aws/secretsmanager``. Required with
     ``control_plane: mlops``, and only allowed with it."""
+    tags: Tags = {}
+    """Tags of all resources, such as ``{CostCenter: "4711"}``. Default: none but fedsilo's own."""
     aggregator: Aggregator
     silos: tuple[Silo, ...] = Field(min_length=1)
 
-    @model_validator(mode="after")
-    def _rank_silos(self) -> "Federation":
-        for rank, silo in enumerate(self.silos, start=1):
-            silo._rank = rank
-        return self
-
     @property
     def parties(self) -> tuple[Party, ...]:
-        """The aggregator, then the silos: the index of a party is its rank."""
+        """The aggregator, then the silos in the order of the file."""
         return (self.aggregator, *self.silos)
+
+    def tags_of(self, party: Party) -> dict[str, str]:
+        """The tags of a party's resources that the spec gives them."""
+        return {**self.tags, **party.tags}
 
     def party(self, name: str) -> Party:
         """The party of that name. Raises ``SpecError`` if there is none."""

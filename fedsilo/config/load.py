@@ -34,7 +34,7 @@ def parse_federation(raw: object) -> Federation:
     """
     if not isinstance(raw, dict):
         raise SpecError("federation: should be a mapping with name, aggregator and silos")
-    raw = _inherit_region(raw)
+    raw = _with_defaults(raw)
     try:
         federation, problems = Federation.model_validate(raw), []
     except ValidationError as error:
@@ -45,13 +45,15 @@ def parse_federation(raw: object) -> Federation:
     return federation
 
 
-def _inherit_region(raw: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Give each silo without a region the aggregator's."""
+def _with_defaults(raw: Mapping[Any, Any]) -> dict[Any, Any]:
+    """Give each silo without a region the aggregator's, and each without a rank its place in the file."""
     aggregator, silos = raw.get("aggregator"), raw.get("silos")
-    if not isinstance(aggregator, dict) or "region" not in aggregator or not isinstance(silos, list):
+    if not isinstance(silos, list):
         return dict(raw)
-    region = aggregator["region"]
-    return {**raw, "silos": [{"region": region, **silo} if isinstance(silo, dict) else silo for silo in silos]}
+    hub = aggregator if isinstance(aggregator, dict) else {}
+    region = {"region": hub["region"]} if "region" in hub else {}
+    ranked = enumerate(silos, start=1)
+    return {**raw, "silos": [{**region, "rank": i, **s} if isinstance(s, dict) else s for i, s in ranked]}
 
 
 def _with_folders(federation: Federation, beside: Path) -> Federation:

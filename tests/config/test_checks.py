@@ -22,6 +22,15 @@ DIGEST = "sha256:" + "0" * 64
             "all",
             "silos[1].name: all is a reserved name, like all of aggregator, all, hub, mail, outbox",
         ),
+        (
+            "silos.1.name",
+            "cleveland-clinic",
+            "silos[1].name: cleveland-clinic begins with cleveland- (silos[0].name), so "
+            "`cdk destroy 'heart-cleveland-*'` would destroy it too; write a name that does not, such as "
+            "clevelandclinic",
+        ),
+        ("silos.0.name", "aggregator-2", "silos[0].name: aggregator-2 begins with aggregator- (the aggregator), so"),
+        ("silos.1.rank", 1, "silos[1].rank: 1 is also silos[0].rank; write the rank of each silo"),
         ("silos.1.vpc_cidr", "10.0.0.0/16", "silos[1].vpc_cidr: 10.0.0.0/16 overlaps aggregator.vpc_cidr"),
         ("silos.1.vpc_cidr", "10.1.4.0/24", "silos[1].vpc_cidr: 10.1.4.0/24 overlaps silos[0].vpc_cidr"),
         ("silos.0.vpc_cidr", "172.20.0.0/20", "silos[0].vpc_cidr: 172.20.0.0/20 overlaps the clusters' service"),
@@ -116,3 +125,37 @@ def test_bound_may_name_a_hyperparameter_of_a_workload_that_is_unknown_here(own:
     policy = {"hyperparameters": {"dropout": {"max": 0.5}}} | ({} if own else {"workloads": ["heart_disease", "ours"]})
     raw["silos"][0] |= {"policy": policy, **own}
     assert "dropout" in parse_federation(raw).silos[0].policy.hyperparameters
+
+
+def test_silos_keep_their_ranks_when_one_leaves_or_is_inserted() -> None:
+    raw = two_silos()
+    raw["silos"] = [{"name": "boston", "vpc_cidr": "10.3.0.0/16", "rank": 3}, raw["silos"][1] | {"rank": 2}]
+    assert {silo.name: silo.rank for silo in parse_federation(raw).silos} == {"boston": 3, "hungary": 2}
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"k" * 129: ""}, f"tags: '{'k' * 40}' should have a key of 1 to 128 characters and a value of at most 256"),
+        ({"k": "v" * 257}, "tags: 'k' should have a key of 1 to 128 characters and a value of at most 256"),
+        ({"k": "a*"}, "tags: 'k' should consist of letters, digits, spaces and _ . : / = + - @, and its value too"),
+        ({"AWS:x": ""}, "tags: 'AWS:x' should not begin with aws: or fedsilo:, which others use"),
+        ({"fedsilo:party": "x"}, "tags: 'fedsilo:party' should not begin with aws: or fedsilo:, which others use"),
+        ({"a": "", "A": ""}, "tags: keys should differ in more than upper and lower case"),
+        ({"CostCenter": 4711}, "tags.CostCenter: 4711 should be a valid string"),
+        ([], "tags: should be a mapping"),
+    ],
+)
+def test_tag_that_aws_would_refuse_is_reported(tags: Any, message: str) -> None:
+    assert problems(with_setting("tags", tags))[0].startswith(message)
+    assert problems(with_setting("silos.1.tags", tags))[0].startswith(f"silos[1].{message}")
+
+
+def test_tags_of_federation_and_party_are_limited_together() -> None:
+    raw = with_setting("tags", {f"all-{i}": "" for i in range(30)})
+    raw["silos"][0]["tags"] = {f"own-{i}": "" for i in range(10)} | {"all-0": "mine"}
+    federation = parse_federation(raw)
+    assert len(federation.tags_of(federation.silos[0])) == 40
+    assert federation.tags_of(federation.silos[0])["all-0"] == "mine"
+    raw["silos"][0]["tags"]["own-10"] = ""
+    assert problems(raw) == ["silos[0].tags: 41 with the federation's should be 40 at most"]

@@ -91,6 +91,10 @@ def test_resources_are_tagged_with_federation_and_party(synthesized: Synthesized
         tags = manifest["artifacts"][stack]["properties"]["tags"]
         assert tags[names.FEDERATION_TAG] == synthesized.federation.name
         assert tags[names.PARTY_TAG] == synthesized.party_of(stack).name
+        of_spec = {"CostCenter": "4711", "Environment": "test"} if synthesized.federation.name == "every" else {}
+        of_spec |= {"CostCenter": "0815"} if synthesized.party_of(stack).name == "near" else {}
+        assert tags.keys() == {names.FEDERATION_TAG, names.PARTY_TAG, *of_spec}
+        assert tags.items() >= of_spec.items()
     owners = {
         properties["QueueName"]: {tag["Key"]: tag["Value"] for tag in properties["Tags"]}[names.PARTY_TAG]
         for _, _, properties in synthesized.resources("AWS::SQS::Queue")
