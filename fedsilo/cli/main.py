@@ -16,6 +16,7 @@ _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class _Commands(LazyGroup):
     lazy: ClassVar[dict[str, Lazy]] = {
         "demo": Lazy("demo", "Train a federation on this machine, with a local AWS emulator."),
+        "simulate": Lazy("simulate", "Simulate a run in one process, with the code that runs in a pod."),
         "up": Lazy("local", "Start the federation on this machine, until fedsilo down."),
         "down": Lazy("local", "End the federation of fedsilo up; its runs are deleted."),
         "run": Lazy("run", "Start, watch and abort runs, and look at them."),

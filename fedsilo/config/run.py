@@ -95,6 +95,8 @@ class Run(BaseModel):
     """How long the aggregator waits for silos before round 0, and how long a silo waits for the aggregator at any
     time."""
     created: AwareDatetime
+    simulated: bool = False
+    """Whether all parties are simulated in one process."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "Run":
@@ -191,6 +193,7 @@ def plan(
     deadline_seconds: float = DEADLINE_SECONDS,
     deadlines: Mapping[str, float] | None = None,
     run_id: str | None = None,
+    simulated: bool = False,
 ) -> Run:
     """A run that is created now.
 
@@ -208,6 +211,7 @@ def plan(
         deadline_seconds: How long a round waits for a silo.
         deadlines: The silos for which a round waits longer, in seconds.
         run_id: The run's id; by default a new one.
+        simulated: Whether all parties are simulated.
 
     Returns:
         The run, with a value for each hyperparameter of the workload.
@@ -231,6 +235,7 @@ def plan(
             "deadlines": dict(deadlines or {}),
             "join_seconds": max(JOIN_SECONDS, deadline_seconds),
             "created": runtime.now(),
+            "simulated": simulated,
         }
     )
 

@@ -52,6 +52,7 @@ class RunResult:
         return {
             "run_id": run.id,
             "workload": run.workload,
+            "simulated": run.simulated,
             "state": self.aggregator.state,
             "reason": self.aggregator.reason,
             "silos": run.silos,
@@ -75,7 +76,8 @@ class RunResult:
         """What came of the run, in a line."""
         run = self.record.run
         rounds = f"{self.record.rounds_completed} of {run.rounds} rounds"
-        return f"{run.id}: {'; '.join(filter(None, (rounds, contributions_in_words(run, self.aggregator))))}"
+        simulated = "simulated: " if run.simulated else ""
+        return f"{simulated}{run.id}: {'; '.join(filter(None, (rounds, contributions_in_words(run, self.aggregator))))}"
 
     def table(self) -> Table:
         """The silos with their scores, and the whole federation below them."""

@@ -75,7 +75,7 @@ def header(history: RunHistory) -> Header:
     found = [(name, history.last(metric)) for name, metric in metrics]
     scores = ", ".join(f"{name} {_score(line)}" for name, line in found if line is not None)
     return Header(
-        outcome=_words(state) or "No outcome",
+        outcome=("Simulated. " if history.run.simulated else "") + (_words(state) or "No outcome"),
         sentence=(f": {why}. " if why else ": ") + "; ".join(filter(None, (contributed, what, scores))) + ".",
         tone="open" if not history.over else "good" if state is PartyState.FINISHED else "bad",
         problems=[(", ".join(parties), problem) for problem, parties in _problems(history).items()],

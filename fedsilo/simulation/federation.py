@@ -6,6 +6,7 @@ Agents and trainers are fedsilo's own. What differs from a machine is below them
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from fedsilo.admin.client import HubClient
 from fedsilo.agent.hub import AgentHub
@@ -14,13 +15,16 @@ from fedsilo.agent.local import LocalLauncher
 from fedsilo.agent.retries import retry
 from fedsilo.agent.service import Agent
 from fedsilo.agent.settings import AgentSettings
-from fedsilo.config.federation import Federation
+from fedsilo.config.federation import Federation, Party
 from fedsilo.config.run import Run, RunIdentity
 from fedsilo.ledger.schema import Status
 from fedsilo.simulation.hub import SimulatedHub
 from fedsilo.simulation.world import Process, World
-from fedsilo.states import TERMINAL, PartyState
+from fedsilo.states import TERMINAL, PartyState, TrainerExit
 from fedsilo.training import trainer
+from fedsilo.workload.registry import Workload
+
+_T = TypeVar("_T")
 
 AGENT_RESTART_SECONDS = 5.0
 """How long it takes until an agent that was killed runs again."""
@@ -63,8 +67,10 @@ class SimulatedTrainer:
 class SimulatedParty:
     """One party: its agent, which is started again when it ends, and its trainer."""
 
-    def __init__(self, world: World, hub: SimulatedHub, settings: AgentSettings) -> None:
-        self.world, self.settings, self.clients = world, settings, hub.clients
+    def __init__(
+        self, world: World, hub: SimulatedHub, settings: AgentSettings, workload: Workload | None = None
+    ) -> None:
+        self.world, self.settings, self.clients, self._workload = world, settings, hub.clients, workload
         self._trainers: dict[Path, SimulatedTrainer] = {}
         self._changed: Callable[[], None] = lambda: None
         self.agent: Process | None = None
@@ -80,7 +86,7 @@ class SimulatedParty:
         """Start a trainer, as the launcher asks."""
         self.trainer = Process(self.world, self.settings.party, "trainer", self.clients)
         self.trainer.on_end = lambda: self._changed()
-        self.trainer.start(lambda: trainer.take_part(self.settings, identity))
+        self.trainer.start(lambda: trainer.take_part(self.settings, identity, workload=self._workload))
         return self.trainer
 
     def _serve(self) -> int:
@@ -106,27 +112,65 @@ class SimulatedFederation:
         world: The clock and the randomness.
         hub: Its hub.
         folder: Where agents keep what they have on disk.
+        workload: What trainers run in place of a run's workload.
+        agents: Whether there are agents. Without them, ``launch`` starts a run, and nothing starts a trainer again.
     """
 
-    def __init__(self, federation: Federation, world: World, hub: SimulatedHub, folder: Path) -> None:
+    def __init__(
+        self,
+        federation: Federation,
+        world: World,
+        hub: SimulatedHub,
+        folder: Path,
+        *,
+        workload: Workload | None = None,
+        agents: bool = True,
+    ) -> None:
         self.world, self.hub, self._federation = world, hub, federation
-        self.parties = {party.name: SimulatedParty(world, hub, self._settings(party.name, folder))
-                        for party in federation.parties}  # fmt: skip
-        for party in self.parties.values():
+        self.parties = {
+            party.name: SimulatedParty(world, hub, self._settings(party, folder), workload)
+            for party in federation.parties
+        }
+        for party in self.parties.values() if agents else ():
             party.start_agent()
 
     def start(self, run: Run) -> None:
         """Let the operator start a run, again after each error, and return when the agents have been asked."""
-        operator = Process(self.world, "operator", "start", self.hub.clients)
+        self.operate(lambda: retry(lambda: HubClient.of(self._federation).start(run)))
 
-        def start() -> int:
-            retry(lambda: HubClient.of(self._federation).start(run))
+    def launch(self, run: Run) -> None:
+        """Begin a run, and start the trainer of each of its parties."""
+        _, identity = self.operate(lambda: HubClient.of(self._federation).put_run(run))
+        for party in run.parties:
+            self.parties[party].start_trainer(identity)
+
+    def operate(self, action: Callable[[], _T]) -> _T:
+        """Let the operator do something, and return what it returns. Raises what it raises."""
+        operator, answers = Process(self.world, "operator", "operator", self.hub.clients), list[_T]()
+
+        def operate() -> int:
+            answers.append(action())
             return 0
 
-        operator.start(start)
+        operator.start(operate)
         self.world.run(lambda: not operator.alive, self.world.time + 600)
         if operator.error:
             raise operator.error
+        return answers[0]
+
+    @property
+    def running(self) -> bool:
+        """Whether a trainer runs."""
+        return any(party.trainer is not None and party.trainer.alive for party in self.parties.values())
+
+    def defects(self) -> list[str]:
+        """The parties whose trainers have failed in a way that an agent would try again."""
+        trainers = {name: party.trainer for name, party in self.parties.items()}
+        return [name for name, trainer in trainers.items() if trainer and trainer.code == TrainerExit.RETRY]
+
+    def statuses(self, run: Run) -> dict[str, Status]:
+        """The status of each party of a run; the default one for a party that has written none."""
+        return {party: self._status(run, party) or Status() for party in run.parties}
 
     def ended(self, run: Run) -> bool:
         """Whether the part of every party in the run has ended."""
@@ -134,19 +178,22 @@ class SimulatedFederation:
 
     def state(self, run: Run, party: str) -> PartyState | None:
         """The state of a party's part in the run; None before it has written one."""
-        versions = self.hub.buckets.versions(self.hub.bucket, run.keys.status(party))
-        status = Status.of(versions[-1].body) if versions else None
+        status = self._status(run, party)
         return status.state if status else None
 
-    def _settings(self, party: str, folder: Path) -> AgentSettings:
-        own = folder / party
+    def _status(self, run: Run, party: str) -> Status | None:
+        versions = self.hub.buckets.versions(self.hub.bucket, run.keys.status(party))
+        return Status.of(versions[-1].body, silent_seconds=0.0) if versions else None
+
+    def _settings(self, party: Party, folder: Path) -> AgentSettings:
+        own = folder / party.name
         own.mkdir(parents=True)
         policy = own / "policy.json"
-        policy.write_text(self._federation.party(party).policy.model_dump_json())
+        policy.write_text(party.policy.model_dump_json())
         return AgentSettings(
             federation=self._federation.name,
-            party=party,
-            rank=self._federation.party(party).rank,
+            party=party.name,
+            rank=party.rank,
             hub_account=self.hub.account,
             hub_region=self._federation.aggregator.region,
             policy_file=policy,

@@ -203,7 +203,7 @@ class Process:
             try:
                 with runtime.using(self), aws.using(self._clients):
                     self.code = main()
-            except GreenletExit:
+            except (GreenletExit, KeyboardInterrupt):  # Ctrl-C is for the whole simulation
                 raise
             except BaseException as error:
                 self.error = error

@@ -38,7 +38,9 @@ SUMS_BYTES = 8 * 2**20
 """The most bytes that a mail may hold besides the model: its header, statistics and evaluation."""
 
 
-def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> None:
+def take_part(
+    settings: Settings, run: Run, ledger: Ledger, policy: Policy, workload: registry.Workload | None = None
+) -> None:
     """Do the party's part in the run, and return when it is done.
 
     Args:
@@ -46,6 +48,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
         run: The run.
         ledger: Takes what the party writes of the run.
         policy: What the party's owner lets leave the party. Its agent has checked the run against the rest.
+        workload: What the party runs in place of the run's workload, such as one with simulated silos.
 
     Raises:
         RefusedError: The policy lets nothing of so few samples leave, or the aggregator ended the party's part.
@@ -55,7 +58,7 @@ def take_part(settings: Settings, run: Run, ledger: Ledger, policy: Policy) -> N
     random.seed(run.seed)
     np.random.seed(run.seed)
     torch.manual_seed(run.seed)
-    workload, declared = registry.load(run.workload), registry.declaration(run.workload)
+    workload, declared = workload or registry.load(run.workload), registry.declaration(run.workload)
     model = workload.model(args)
     if settings.party == names.AGGREGATOR:
         side = workload.aggregator(model, args)
@@ -117,12 +120,17 @@ def arguments(settings: Settings, run: Run) -> Namespace:
         SpecError: A setting asks for something that FedML 0.9.6 does not do.
         DeviceError: The party does not have the GPUs that its owner pays for.
     """
+    return arguments_of(run, settings.party, settings.data)
+
+
+def arguments_of(run: Run, party: str = names.AGGREGATOR, data: str = "packaged") -> Namespace:
+    """As ``arguments``, of a party whose data are there."""
     merged: dict[str, Any] = {}
     for section in registry.configuration(run.workload).values():
         merged.update(section or {})
     merged.update(registry.hyperparameters(run.workload, run.hyperparameters))
     refuse_unsupported(merged)
-    rank = run.rank(settings.party)
+    rank = run.rank(party)
     merged.update(
         training_type="cross_silo",
         scenario="horizontal",
@@ -130,8 +138,8 @@ def arguments(settings: Settings, run: Run) -> Namespace:
         using_mlops=False,
         run_id=run.id,
         rank=rank,
-        silo=settings.party,
-        data=settings.data,
+        silo=party,
+        data=data,
         random_seed=run.seed,
         comm_round=run.rounds,
         client_num_in_total=len(run.silos),

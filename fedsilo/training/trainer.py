@@ -22,6 +22,7 @@ from fedsilo.ledger.run_file import fetch
 from fedsilo.ledger.writer import Ledger
 from fedsilo.states import PartyState, Span, TrainerExit
 from fedsilo.workload.disclosure import disclosed, is_public
+from fedsilo.workload.registry import Workload
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +56,19 @@ def main(identity: RunIdentity) -> int:
         return _ending(error).code
 
 
-def take_part(settings: SelfHostedSettings, identity: RunIdentity, ending: Callable[[], object] = lambda: None) -> int:
+def take_part(
+    settings: SelfHostedSettings,
+    identity: RunIdentity,
+    ending: Callable[[], object] = lambda: None,
+    workload: Workload | None = None,
+) -> int:
     """Do a party's part in the run, and write how it ended into the ledger.
 
     Args:
         settings: The party.
         identity: The run.json that the party's policy has allowed.
         ending: Is called before the last status is written.
+        workload: What the party runs in place of the run's workload, such as one with simulated silos.
 
     Returns:
         The exit code, one of ``TrainerExit``.
@@ -73,7 +80,7 @@ def take_part(settings: SelfHostedSettings, identity: RunIdentity, ending: Calla
         with ledger.span(Span.START, 0):
             from fedsilo.training import session  # FedML and torch take seconds, and the checks above need neither
         log.info("%s takes part in run %s", settings.party, run.id)
-        session.take_part(settings, run, ledger, rules)
+        session.take_part(settings, run, ledger, rules, workload)
         end = Ending(PartyState.FINISHED, TrainerExit.DONE)
     except (Exception, StoppedError) as error:
         end = _ending(error)

@@ -84,6 +84,22 @@ class Workload(Protocol):
         """Make what the aggregator runs."""
 
 
+class PooledWorkload(Workload, Protocol):
+    """A workload whose data the simulator can split among any number of silos.
+
+    It has these functions beside those of ``Workload``.
+    """
+
+    def load_pooled(self, args: Namespace) -> SiloData:
+        """Load the data of all silos, as one. ``client_num_in_total`` of ``args`` is the number of silos."""
+
+    def labels(self, samples: Any) -> Any:
+        """The label of each sample of a training or a test set, as integers [n]."""
+
+    def subset(self, samples: Any, rows: Any) -> Any:
+        """A part of a training or a test set: the samples in ``rows``, int64 [n]."""
+
+
 def available() -> list[str]:
     """The names of the installed workloads, sorted."""
     root = importlib.resources.files(PACKAGE)

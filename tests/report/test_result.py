@@ -14,6 +14,7 @@ def test_a_result_holds_the_last_scores_and_the_times() -> None:
     assert result == {
         "run_id": "heart-20261122-081500",
         "workload": "heart_disease",
+        "simulated": False,
         "state": "FINISHED",
         "reason": "",
         "silos": ["cleveland", "hungary", "switzerland", "long-beach"],

@@ -9,6 +9,7 @@ import csv
 import importlib.resources
 import io
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import boto3
@@ -80,6 +81,17 @@ def load(silo: str, source: str) -> tuple[Patients, Patients]:
         Patients(patients.features[train], patients.labels[train]),
         Patients(patients.features[test], patients.labels[test]),
     )
+
+
+def pool(parts: Sequence[Patients]) -> Patients:
+    """All patients of several sets."""
+    return Patients(torch.cat([part.features for part in parts]), torch.cat([part.labels for part in parts]))
+
+
+def hospitals() -> list[str]:
+    """The silos whose data are packaged, sorted."""
+    folder = importlib.resources.files(__package__).joinpath("hospitals")
+    return sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv"))
 
 
 def parse(text: str, name: str) -> Patients:
@@ -190,12 +202,10 @@ def _feature(table: np.ndarray, feature: str) -> np.ndarray:
 
 
 def _read_packaged(silo: str) -> tuple[str, str]:
-    folder = importlib.resources.files(__package__).joinpath("hospitals")
-    file = folder.joinpath(f"{silo}.csv")
+    file = importlib.resources.files(__package__).joinpath("hospitals", f"{silo}.csv")
     if not file.is_file():
-        hospitals = sorted(entry.name.removesuffix(".csv") for entry in folder.iterdir() if entry.name.endswith(".csv"))
         raise WorkloadError(
-            f"silo {silo}: heart_disease has packaged data for {', '.join(hospitals)} only;"
+            f"silo {silo}: heart_disease has packaged data for {', '.join(hospitals())} only;"
             f" set `data: s3` for this silo and put {FILE} into its bucket"
         )
     return file.name, file.read_text()

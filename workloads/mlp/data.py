@@ -1,5 +1,6 @@
 """Synthetic samples: every silo has its own, with labels from one common rule."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +18,11 @@ class Samples(NamedTuple):
     """float32 [n, INPUTS]."""
     labels: torch.Tensor
     """float32 [n], 0 or 1."""
+
+
+def pool(parts: Sequence[Samples]) -> Samples:
+    """All samples of several sets."""
+    return Samples(torch.cat([part.inputs for part in parts]), torch.cat([part.labels for part in parts]))
 
 
 def make(seed: int, rank: int, samples: int) -> tuple[Samples, Samples]:
