@@ -5,10 +5,13 @@ from typing import Any, cast
 
 import numpy as np
 
+from fedsilo.config.environment import Settings
 from fedsilo.config.run import Run
 from fedsilo.errors import SpecError
+from fedsilo.names import AGGREGATOR
+from fedsilo.simulation.hub import ACCOUNT
 from fedsilo.simulation.partition import Partition
-from fedsilo.training.session import arguments_of
+from fedsilo.training.session import arguments
 from fedsilo.workload import registry
 from fedsilo.workload.registry import PooledWorkload, SiloData, Workload
 
@@ -35,7 +38,10 @@ class _Partitioned:
 
     def __init__(self, workload: PooledWorkload, run: Run, partition: Partition, min_samples: int) -> None:
         self._workload = workload
-        self._pool = workload.load_pooled(arguments_of(run))
+        aggregator = Settings(
+            federation=run.federation, party=AGGREGATOR, rank=0, hub_account=ACCOUNT, hub_region="us-east-1"
+        )
+        self._pool = workload.load_pooled(arguments(aggregator, run))
         silos, most = len(run.silos), self._pool.num_train // min_samples
         if silos > most:
             raise SpecError(

@@ -120,17 +120,12 @@ def arguments(settings: Settings, run: Run) -> Namespace:
         SpecError: A setting asks for something that FedML 0.9.6 does not do.
         DeviceError: The party does not have the GPUs that its owner pays for.
     """
-    return arguments_of(run, settings.party, settings.data)
-
-
-def arguments_of(run: Run, party: str = names.AGGREGATOR, data: str = "packaged") -> Namespace:
-    """As ``arguments``, of a party whose data are there."""
     merged: dict[str, Any] = {}
     for section in registry.configuration(run.workload).values():
         merged.update(section or {})
     merged.update(registry.hyperparameters(run.workload, run.hyperparameters))
     refuse_unsupported(merged)
-    rank = run.rank(party)
+    rank = run.rank(settings.party)
     merged.update(
         training_type="cross_silo",
         scenario="horizontal",
@@ -138,8 +133,8 @@ def arguments_of(run: Run, party: str = names.AGGREGATOR, data: str = "packaged"
         using_mlops=False,
         run_id=run.id,
         rank=rank,
-        silo=party,
-        data=data,
+        silo=settings.party,
+        data=settings.data,
         random_seed=run.seed,
         comm_round=run.rounds,
         client_num_in_total=len(run.silos),
