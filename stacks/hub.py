@@ -5,6 +5,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sns_subscriptions as subscriptions
 from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
@@ -43,6 +44,8 @@ class HubStack(PartyStack):
         self._key = self._make_key()
         self._make_bucket()
         self.alarm_topic = sns.Topic(self, "Alarms", master_key=self._key, enforce_ssl=True)
+        if federation.alarm_email:
+            self.alarm_topic.add_subscription(subscriptions.EmailSubscription(federation.alarm_email))
         self._tls_only = sqs.CfnQueuePolicy(self, "TlsOnly", queues=[], policy_document=_policy([]))
         for party in federation.parties:
             self._make_queues(party)
@@ -54,7 +57,7 @@ class HubStack(PartyStack):
             grants=grants.operator(self._hub),
         )
         self.output("OperatorPolicy", operator.managed_policy_arn, "attach to the role of whoever runs the federation")
-        self.output("AlarmTopic", self.alarm_topic.topic_arn, "subscribe to hear of mail that can't be delivered")
+        self.output("AlarmTopic", self.alarm_topic.topic_arn, "subscribe to hear of alarms")
         self.output("Next", "fedsilo doctor", "run it with the operator's credentials, then: fedsilo run start")
 
     def _make_key(self) -> kms.Key:

@@ -130,7 +130,7 @@ def items(federation: Federation, stacks: Mapping[str, Template]) -> list[CostIt
 def _party(federation: Federation, party: Party, stacks: Mapping[str, Template]) -> Iterator[CostItem]:
     own = [f"{federation.name}-{party.name}-{kind}" for kind in ("network", "cluster", "data", "store", "workload")]
     if party is federation.aggregator:
-        own.append(f"{federation.name}-hub")
+        own += [f"{federation.name}-hub", f"{federation.name}-hub-alarms"]
     found = [resource for stack in own if stack in stacks for resource in stacks[stack]["Resources"].values()]
     yield from _by_count(party, found)
     yield from _endpoints(party, found)

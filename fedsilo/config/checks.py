@@ -193,6 +193,8 @@ def _control_plane(draft: _Draft) -> Iterator[str]:
         yield "mlops_secret: is missing: control_plane mlops needs the name of the secret with FedML's API key"
     if control_plane == "self-hosted" and secret:
         yield f"mlops_secret: {secret} is for control_plane mlops only: leave it out with self-hosted"
+    if control_plane == "mlops" and draft.federation.alarm_email:
+        yield "alarm_email: control_plane mlops has no hub and no alarms; leave it out"
 
 
 def _egress(draft: _Draft) -> Iterator[str]:

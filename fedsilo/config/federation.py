@@ -250,6 +250,9 @@ class Federation(_Model):
     control_plane: Literal["self-hosted", "mlops"] = "self-hosted"
     """``self-hosted``: fedsilo's own agents and command. ``mlops``: FedML's hosted platform. Default self-hosted:
     no third party learns what is trained."""
+    alarm_email: Annotated[str, _check("an e-mail address", _matches(r"[\w.+-]+@[\w-]+(\.[\w-]+)+"))] | None = None
+    """Who gets a mail when an agent is silent, mail can't be delivered, or the mail bucket grows. AWS first asks this
+    address for a confirmation. Default nobody."""
     mlops_secret: str = Field(default="", pattern=r"^[A-Za-z0-9/_+=.@-]{1,512}$")
     """The name of the Secrets Manager secret that holds FedML's API key as plain text. It is not an ARN, because every
     party has the secret in its own account and Region, encrypted with the key ``aws/secretsmanager``. Required with

@@ -62,7 +62,7 @@ def test_container_insights_cost_who_asks_for_them_and_nobody_else(priced: list[
 
 def test_own_data_costs_its_key_and_the_hub_is_the_aggregators(priced: list[cost.CostItem]) -> None:
     assert idle(priced, "own-data") - idle(priced, "isolated") == pytest.approx(1.00)
-    assert of(priced, "aggregator")["Alarms"].quantity == 7
+    assert of(priced, "aggregator")["Alarms"].quantity == 15
     assert "Alarms" not in of(priced, "isolated")
 
 

@@ -71,6 +71,25 @@ def test_rule_that_is_broken_is_reported_with_the_setting(path: str, value: Any,
     assert any(problem.startswith(message) for problem in problems(with_setting(path, value)))
 
 
+def test_alarms_belong_to_a_hub() -> None:
+    told = "alarm_email: control_plane mlops has no hub and no alarms; leave it out"
+    hosted = {"control_plane": "mlops", "mlops_secret": "fedml/key", "alarm_email": "me@example.org"}
+    assert told in [*problems(two_silos() | hosted)]
+
+
+@pytest.mark.parametrize(
+    ("add_ons", "problem"),
+    [
+        (["metric-server"], "metric-server is none of them"),
+        (["adot"], "should also have cert-manager, which adot needs"),
+        (["cert-manager", "cert-manager"], "should all differ"),
+    ],
+)
+def test_add_ons_are_known_whole_and_named_once(add_ons: list[str], problem: str) -> None:
+    told = [*problems(with_setting("silos.0.add_ons", add_ons))]
+    assert any(line.startswith("silos[0].add_ons: ") and problem in line for line in told), told
+
+
 def test_a_federation_of_one_silo_has_to_say_that_one_is_enough() -> None:
     raw = two_silos()
     raw["silos"].pop()

@@ -37,7 +37,11 @@ def test_silo_has_the_aggregators_region_unless_it_names_one() -> None:
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("silo", [], "silo: unknown key; known here: name, control_plane, mlops_secret, tags, aggregator, silos"),
+        (
+            "silo",
+            [],
+            "silo: unknown key; known here: name, control_plane, alarm_email, mlops_secret, tags, aggregator, silos",
+        ),
         ("aggregator.name", "server", "aggregator.name: unknown key; known here: account, region"),
         (
             "silos.0.compute.gpus",

@@ -11,6 +11,7 @@ from syrupy.extensions.json import JSONSnapshotExtension
 
 from fedsilo import names
 from fedsilo.keys import MAIL_TAG
+from tests.support.cloudformation import ACCOUNT
 from tests.support.synthesis import FILES, Synthesized, hub_stacks, synthesize
 
 SEEN_WHOLE = {
@@ -157,6 +158,32 @@ def test_every_queue_has_a_dead_letter_queue_with_an_alarm(synthesized: Synthesi
             assert queues[queue]["FifoQueue"] is True
             assert queues[queue]["RedrivePolicy"]["deadLetterTargetArn"].endswith(f":{dead}")
         assert (dead, "ApproximateNumberOfMessagesVisible", True) in watched
+
+
+def test_silent_agent_and_a_mail_bucket_that_grows_raise_alarms(synthesized: Synthesized) -> None:
+    """An agent's polls are counted by SQS. SQS counts nothing for a queue that nobody has asked for hours."""
+    fed = synthesized.federation
+    alarms = {
+        (alarm["MetricName"], alarm["Dimensions"][0]["Value"]): alarm
+        for _, _, alarm in synthesized.resources("AWS::CloudWatch::Alarm")
+    }
+    for party in fed.parties:
+        alarm = alarms["NumberOfEmptyReceives", names.control_queue(fed.name, party.name)]
+        assert (alarm["ComparisonOperator"], alarm["Threshold"], alarm["Statistic"]) == ("LessThanThreshold", 1, "Sum")
+        assert alarm["TreatMissingData"] == "breaching"
+        assert alarm["Period"] * alarm["EvaluationPeriods"] == 15 * 60
+    hub = fed.aggregator
+    alarm = alarms["BucketSizeBytes", names.mail_bucket(fed.name, hub.account or ACCOUNT, hub.region)]
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 500 * 2**30)
+    assert len(alarms) == 2 * len(fed.parties) + 1
+    assert all(alarm["AlarmActions"] for alarm in alarms.values())
+
+
+def test_alarms_go_to_the_address_of_the_spec(example: Synthesized, everything: Synthesized) -> None:
+    assert not [*example.resources("AWS::SNS::Subscription")]
+    [(stack, _, subscription)] = everything.resources("AWS::SNS::Subscription")
+    assert stack == "every-hub"
+    assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", "operations@hospital.example")
 
 
 @pytest.mark.parametrize(("party", "kept"), [("aggregator", False), ("near", False), ("far", True), ("other", True)])
