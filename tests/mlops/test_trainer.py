@@ -12,6 +12,7 @@ from fedsilo.mlops import trainer as mlops
 from fedsilo.mlops.trainer import SilosAggregator, SiloTrainer
 from fedsilo.workload import registry
 from fedsilo.workload.base import state
+from fedsilo.workload.checkpoint import Checkpoint
 
 from fedml.cross_silo.client.fedml_trainer import FedMLTrainer
 from fedml.cross_silo.server.fedml_aggregator import FedMLAggregator
@@ -32,7 +33,7 @@ def arguments(name: str, silo: str, rank: int, **chosen: Any) -> Namespace:
     fields = {
         "silo": silo, "rank": rank, "data": "packaged", "random_seed": 1, "comm_round": ROUNDS + 2, "dataset": name,
         "federated_optimizer": "FedAvg", "scenario": "horizontal", "frequency_of_the_test": 1, "tracker": Recorder(),
-        "device": torch.device("cpu"), "round_idx": 0,
+        "device": torch.device("cpu"), "round_idx": 0, "checkpoint": Checkpoint(),
     }  # fmt: skip
     return Namespace(**registry.hyperparameters(name, chosen), **fields)
 
