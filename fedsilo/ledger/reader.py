@@ -118,7 +118,7 @@ class Reader:
             run,
             {party: status for party, status in zip(run.parties, statuses, strict=True) if status is not None},
             {party: lines for party, (lines, _) in read.items()},
-            sum(left_out for _, left_out in read.values()),
+            {party: left_out for party, (_, left_out) in read.items() if left_out},
             {party: problem for party, problem in found.items() if isinstance(problem, str)},
         )
 
@@ -200,7 +200,12 @@ def _lines(run: Run, party: str, body: bytes, most: int) -> tuple[list[LedgerLin
 
 
 def _can_be_of(run: Run, line: LedgerLine) -> bool:
-    """Whether the line names a silo and a round that the run has. The metrics of a silo count in epochs."""
+    """Whether the line names a silo and a round that the run has. The metrics of a silo count in epochs.
+
+    Only the aggregator records events: those of a silo would be about others.
+    """
+    if line.kind is LineKind.EVENT and line.party != names.AGGREGATOR:
+        return False
     own_metric = line.kind is LineKind.METRIC and line.party != names.AGGREGATOR
     if line.silo is not None and (own_metric or line.silo not in run.silos):
         return False

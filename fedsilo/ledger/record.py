@@ -19,8 +19,8 @@ class Record:
     """Each party's status, by its name."""
     lines: dict[str, list[LedgerLine]]
     """The lines of each party's ``metrics.jsonl``, by its name, in the order in which they were written."""
-    left_out: int = 0
-    """How many lines could not be read."""
+    left_out: dict[str, int] = field(default_factory=dict)
+    """How many lines of a party could not be read, by the party's name."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Why the ``metrics.jsonl`` of a party can't be read, by the party's name."""
 

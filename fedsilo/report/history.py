@@ -38,7 +38,8 @@ class RunHistory:
         first = 0.0 if self.created is None else self.created - MARGIN
         last = max((line.time for line in written if line.party == AGGREGATOR), default=MAX_TIME) + MARGIN
         self.lines = [line for line in written if first <= line.start and line.time <= last]
-        self.left_out = record.left_out + len(written) - len(self.lines)
+        self.left_out = Counter(record.left_out) + Counter(line.party for line in written)
+        self.left_out -= Counter(line.party for line in self.lines)
         known = [] if self.created is None else [self.created]
         self.start = min([*known, *(line.start for line in self.lines)], default=0.0)
         self.seconds = max([*known, *(line.time for line in self.lines)], default=0.0) - self.start

@@ -106,14 +106,14 @@ def _problems(history: RunHistory) -> dict[str, list[str]]:
     """What went wrong, and with which parties."""
     found: dict[str, list[str]] = {}
     for party in history.run.parties:
-        unreadable = (history.status(party).unreadable, history.unreadable.get(party))
-        for problem in filter(None, (_problem(history, party), *unreadable)):
+        failures, left_out = history.status(party).tracking_failures, history.left_out[party]
+        told = (_problem(history, party), history.status(party).unreadable, history.unreadable.get(party))
+        counted = (
+            f"{failures} tracking calls failed; the record in SageMaker has gaps." if failures else None,
+            f"This page leaves out {left_out} lines of its ledger that make no sense." if left_out else None,
+        )
+        for problem in filter(None, (*told, *counted)):
             found.setdefault(problem, []).append(party)
-        if failures := history.status(party).tracking_failures:
-            problem = f"{failures} tracking calls failed; the record in SageMaker has gaps."
-            found.setdefault(problem, []).append(party)
-    if history.left_out:
-        found[f"leaves out {history.left_out} lines of the ledger that make no sense."] = ["This page"]
     return found
 
 

@@ -5,6 +5,7 @@ Agents and trainers are fedsilo's own. What differs from a machine is below them
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -70,7 +71,9 @@ class SimulatedParty:
     def __init__(
         self, world: World, hub: SimulatedHub, settings: AgentSettings, workload: Workload | None = None
     ) -> None:
-        self.world, self.settings, self.clients, self._workload = world, settings, hub.clients, workload
+        self.world, self.settings, self.clients = world, settings, hub.clients
+        self.take_part: Callable[[AgentSettings, RunIdentity], int] = partial(trainer.take_part, workload=workload)
+        """What a trainer of the party does; a test may put something else in its place."""
         self._trainers: dict[Path, SimulatedTrainer] = {}
         self._changed: Callable[[], None] = lambda: None
         self.agent: Process | None = None
@@ -86,11 +89,11 @@ class SimulatedParty:
         """Start a trainer, as the launcher asks."""
         self.trainer = Process(self.world, self.settings.party, "trainer", self.clients)
         self.trainer.on_end = lambda: self._changed()
-        self.trainer.start(lambda: trainer.take_part(self.settings, identity, workload=self._workload))
+        self.trainer.start(lambda: self.take_part(self.settings, identity))
         return self.trainer
 
     def _serve(self) -> int:
-        instance = self.settings.party  # the folder outlives the process, so each one is the same agent
+        instance = self.settings.folder.name  # the folder outlives the process, so each one is the same agent
         Agent(self.settings, AgentHub(self.settings), instance, self._launcher).serve()
         return 0
 

@@ -35,32 +35,40 @@ class _Round:
 
 
 class Invariants:
-    """Watches what is written and read, and raises ``ViolationError`` at once where an invariant breaks.
+    """Watches what is written, and raises ``ViolationError`` at the next step where an invariant breaks.
 
     Args:
         run: The run that is watched.
-        hostile: The silos that may be refused.
+        hostile: The silos that may be refused, and may write what they like.
     """
 
     def __init__(self, run: Run, hostile: frozenset[str] = frozenset()) -> None:
         self._run, self._hostile = run, hostile
         self._keys = run.keys
+        self._honest = [party for party in run.parties if party not in hostile]
         self._rounds: dict[int, _Round] = defaultdict(_Round)
         self._broadcasts: dict[int, tuple[str, Model]] = {}
         self._statuses: dict[str, Status] = {}
         self._refused: dict[str, str] = {}
+        self._violation: ViolationError | None = None
 
     # --- what is watched
 
     def written(self, bucket: str, key: str, version: Version) -> None:
-        """An object was written."""
+        """An object was written. A violation is raised by ``ended``: the writer would take it for its own defect."""
+        try:
+            self._check(key, version)
+        except ViolationError as error:
+            self._violation = self._violation or error
+
+    def _check(self, key: str, version: Version) -> None:
         address = MailAddress.parse(key)
         if address is not None and address.run == self._run.id:
             if address.receiver == EVERYONE:
                 self._broadcast(address.seq, version)
             elif address.kind == MailKind.UPDATE and address.sender not in self._hostile:
                 self._update(address.sender, version)
-        for party in self._run.parties:
+        for party in self._honest:
             if key == self._keys.status(party):
                 self._status(party, version)
 
@@ -118,8 +126,10 @@ class Invariants:
 
     @property
     def ended(self) -> bool:
-        """Whether every party's part has ended."""
-        return len(self._statuses) == len(self._run.parties) and all(
+        """Whether the part of every honest party has ended. Raises the first violation."""
+        if self._violation:
+            raise self._violation
+        return len(self._statuses) == len(self._honest) and all(
             status.state in TERMINAL for status in self._statuses.values()
         )
 

@@ -50,11 +50,11 @@ class WrittenLedger:
         """The ledger as a command reads it."""
         statuses = {party: Status.of(json.dumps(status).encode()) for party, status in self.statuses.items()}
         lines: dict[str, list[LedgerLine]] = {}
-        left_out = 0
+        left_out: dict[str, int] = {}
         for party, written in self.lines.items():
             read = [LedgerLine.of(party, json.dumps(line).encode()) for line in written]
             lines[party] = [line for line in read if line is not None]
-            left_out += len(read) - len(lines[party])
+            left_out[party] = len(read) - len(lines[party])
         return Record(Run.model_validate(self.run), statuses, lines, left_out)
 
     def page(self) -> "Page":
