@@ -159,7 +159,7 @@ def _federation(silos: int) -> Federation:
             "name": FEDERATION,
             "aggregator": {"region": "us-east-1", "vpc_cidr": "10.0.0.0/16"},
             "silos": [
-                {"region": "us-east-1", "name": name, "vpc_cidr": f"10.{rank}.0.0/16"}
+                {"region": "us-east-1", "name": name, "rank": rank, "vpc_cidr": f"10.{rank}.0.0/16"}
                 for rank, name in enumerate(_SILO_NAMES[:silos], start=1)
             ],
         }

@@ -55,7 +55,7 @@ def test_no_ledger_breaks_a_view(aggregator: bytes, silo: bytes, agent: bytes, l
     progress = RunProgress(
         run, statuses | {names.AGGREGATOR: Status.of(aggregator, 1.0), "hungary": Status.of(silo, 1e9)}
     )
-    read = {party: _lines(party, lines, 9) for party in (names.AGGREGATOR, "hungary")}
+    read = {party: _lines(run, party, lines, 9) for party in (names.AGGREGATOR, "hungary")}
     record = Record(
         run,
         {names.AGGREGATOR: Status.of(aggregator), "hungary": Status.of(silo)},

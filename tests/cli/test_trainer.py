@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from fedsilo.names import AGGREGATOR
 from tests.support.hub import Hub
@@ -22,10 +23,12 @@ def test_a_trainer_without_settings_names_the_missing_variable() -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_a_trainer_of_an_unknown_run_names_the_run_file(hub: Hub) -> None:
+def test_a_trainer_of_an_unknown_run_names_the_run_file(hub: Hub, tmp_path: Path) -> None:
+    policy = tmp_path / "policy.json"
+    policy.write_text("{}")
     process = subprocess.run(
         [sys.executable, "-m", "fedsilo", "trainer", "no-such-run", "--sha256", "0" * 64],
-        env=os.environ | hub.settings(AGGREGATOR).to_environment(),
+        env=os.environ | hub.settings(AGGREGATOR).to_environment() | {"FEDSILO_POLICY_FILE": str(policy)},
         capture_output=True,
         text=True,
         check=False,
