@@ -57,7 +57,7 @@ def test_a_missing_bucket_is_named_with_the_stack_that_creates_it(hub: Hub) -> N
         hub.mailbox(AGGREGATOR)
     for groups in ({}, LARGE):
         with pytest.raises(
-            HubError, match=f"^not found: .* could not write {hub.bucket}/runs/.*-update.safetensors; {stack}"
+            HubError, match=f"^not found: .* could not write {hub.bucket}/runs/.*-update-000000.safetensors; {stack}"
         ):
             mailbox.send(AGGREGATOR, "update", 0, {}, groups)
     with pytest.raises(

@@ -44,6 +44,7 @@ def test_two_runs_are_taken_one_after_the_other(agents: Agents) -> None:
     heartbeat = agents.heartbeat(AGGREGATOR)
     assert heartbeat.keys() == {
         "party", "version", "state", "run", "queued", "aborting", "seen", "started", "launcher", "min_silos",
+        "instance", "host",
     }  # fmt: skip
     assert (heartbeat["launcher"], heartbeat["min_silos"]) == ("local", 2)
     agents.until_idle()
