@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 
+import boto3
 import hypothesis
 import pytest
 
@@ -25,6 +26,16 @@ def endpoint() -> Iterator[str]:
     before = dict(os.environ)
     with emulator.Emulator() as aws:
         os.environ.update(emulator.environment(aws.endpoint, aws.access_key, "us-east-1"))
+        boto3.DEFAULT_SESSION = None
         yield aws.endpoint
     os.environ.clear()
     os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def session_with_the_environments_credentials() -> None:
+    """Forget boto3's session if it keeps credentials of an earlier test's emulator."""
+    session = boto3.DEFAULT_SESSION
+    kept = session.get_credentials() if session else None
+    if kept and kept.access_key != os.environ.get("AWS_ACCESS_KEY_ID"):
+        boto3.DEFAULT_SESSION = None
