@@ -17,6 +17,8 @@ from fedsilo.messaging import control
 from fedsilo.states import RequestAction
 from tests.support.running_agents import AGGREGATOR, PARTIES, SILOS, Agents, state_of
 
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(580)]
+
 
 @pytest.fixture(scope="module")
 def agents(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Agents]:
@@ -198,9 +200,10 @@ def test_of_two_agents_of_a_party_one_acts_and_the_other_takes_over_when_it_stop
     assert agents.heartbeat(silo)["instance"] == first
     agents.processes[silo].terminate()
     agents.until(lambda: agents.heartbeat(silo)["instance"] != first, "the second to take over")
-    taken = agents.run(rounds=2)
+    taken = agents.run(rounds=2, join_seconds=300)
     agents.ask(RequestAction.START, taken)
-    agents.until_states(taken, "FINISHED")
+    # The first agent's long poll may have taken the request. It comes again after the queue's visibility timeout.
+    agents.until_states(taken, "FINISHED", seconds=180)
     agents.processes[silo].wait()
     agents.processes.pop("second").terminate()
     agents.start_agent(silo)

@@ -162,16 +162,16 @@ class Agents:
 
     # --- waiting
 
-    def until(self, condition: Callable[[], Any], what: str) -> None:
-        waiting.until(condition, lambda: f"{what}\n{self.logs()}")
+    def until(self, condition: Callable[[], Any], what: str, seconds: float = waiting.WAIT_SECONDS) -> None:
+        waiting.until(condition, lambda: f"{what}\n{self.logs()}", seconds)
 
     def logs(self) -> str:
         """The end of every log."""
         return "\n".join(f"--- {path}\n{path.read_text()[-3000:]}" for path in self.folder.rglob("*log*"))
 
-    def until_states(self, run: Run, expected: str | dict[str, str]) -> None:
+    def until_states(self, run: Run, expected: str | dict[str, str], seconds: float = waiting.WAIT_SECONDS) -> None:
         wanted = dict.fromkeys(PARTIES, expected) if isinstance(expected, str) else expected
-        self.until(lambda: wanted.items() <= self.states(run).items(), f"{wanted}, not {self.states(run)}")
+        self.until(lambda: wanted.items() <= self.states(run).items(), f"{wanted}, not {self.states(run)}", seconds)
 
     def until_round(self, run: Run, round_idx: int) -> None:
         self.until(lambda: self.status(run, AGGREGATOR).get("round", 0) >= round_idx, f"round {round_idx}")

@@ -112,7 +112,7 @@ BAD_STATISTICS: dict[str, tuple[Sums, str]] = {
     "float8": ({"count": FLOAT8}, "has a count of dtype torch.float8_e4m3fn, not torch.int64"),
     "negative": ({"count": torch.tensor(-50)}, "has an impossible count"),
     "form": ({"count": torch.tensor([50, 50])}, "has a count of shape [2], not []"),
-    "form-too": ({"count": torch.tensor([50, 50])}, "has a count of shape [2], not []"),
+    "formtoo": ({"count": torch.tensor([50, 50])}, "has a count of shape [2], not []"),
     "large": ({"sum_of_squares": torch.full((13,), 1e9).double()}, "has a sum_of_squares of age, sex"),
 }
 
