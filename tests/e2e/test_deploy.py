@@ -161,7 +161,7 @@ def test_what_reaches_kubernetes_is_resolved_and_valid(laptop: Laptop) -> None:
     applied = [r["properties"] for r in records if r["type"] == "Custom::AWSCDK-EKS-KubernetesResource"]
     assert len(applied) == 4 * 4 + 1
     manifests = [manifest for properties in applied for manifest in json.loads(properties["Manifest"])]
-    assert len(manifests) == 4 * 13 + 1
+    assert len(manifests) == 4 * 15 + 1
     for manifest in manifests:
         assert not re.search(r"Fn::|Token\[|AWS::", json.dumps(manifest))
         if manifest["kind"] != "NodePool":
