@@ -10,7 +10,12 @@ import pytest
 import fedsilo.fedml_shim  # noqa: F401  (before anything imports FedML)
 from fedsilo.local import emulator
 
-pytest_plugins = ["tests.support.hub", "tests.support.operator_harness", "tests.support.scripted_aws"]
+pytest_plugins = [
+    "tests.support.hub",
+    "tests.support.operator_harness",
+    "tests.support.scripted_aws",
+    "tests.support.threads",
+]
 
 # No time limit decides a test, because a busy machine is slow. The examples are the same in every run; to try others:
 # `pytest --hypothesis-profile explore`.

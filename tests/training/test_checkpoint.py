@@ -25,20 +25,13 @@ from tests.support.played import SOME_MODEL, Inbox
 from tests.support.waiting import until
 
 KEY = "runs/heart-1/checkpoint"
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SAVES_EACH_EPOCH = {"fedsilo.training.checkpoint": {"SAVE_SECONDS": 0.0}}
 
 
 class Killed(Exception):  # noqa: N818  (stands for a signal)
     pass
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Learn with one thread, as local trainers do."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

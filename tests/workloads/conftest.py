@@ -1,11 +1,10 @@
 """The arguments that a workload's functions take, with a tracker that keeps what is logged."""
 
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import torch
 
 from fedsilo.workload import registry
 from fedsilo.workload.checkpoint import Checkpoint
@@ -20,12 +19,8 @@ class Recorder:
 
 
 @pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Learn with one thread, as local trainers do: more threads only wait for each other in steps this small."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread: None) -> None:
+    """Every test of the workloads."""
 
 
 @pytest.fixture
